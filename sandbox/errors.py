@@ -1,0 +1,56 @@
+"""The errors of the program and how they are printed.
+
+    SandboxError            exit 125: our own failure, in one line and a hint
+    ├── UsageError          exit 125: the command line cannot be understood
+    ├── ProfileError        a profile says something that cannot be
+    ├── SpecError           an OCI runtime spec says something that cannot be
+    ├── PlanError           a plan cannot be read or made
+    └── HostError           this host lacks or refuses something
+
+A message reads ``where: what: reason``, in lower case and without a full stop; the hint
+stands apart, is imperative, and is true on this host.
+"""
+
+from __future__ import annotations
+
+# Exit statuses of `sandbox run`, those of the shell and of env(1), timeout(1).
+EXIT_OWN_FAILURE = 125
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+
+
+class SandboxError(Exception):
+    """One clear line for the user and, where we know it, the way out."""
+
+    exit_code = EXIT_OWN_FAILURE
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.hint = hint
+
+
+class UsageError(SandboxError):
+    """The command line cannot be understood."""
+
+
+class ProfileError(SandboxError):
+    """A profile says something that cannot be."""
+
+
+class SpecError(SandboxError):
+    """An OCI runtime spec says something that cannot be."""
+
+
+class PlanError(SandboxError):
+    """A plan cannot be made, written or read."""
+
+
+class HostError(SandboxError):
+    """This host lacks or refuses something that the run needs."""
+
+
+def describe(error: SandboxError) -> str:
+    """Return the lines in which `error` is shown to a person, without a final newline."""
+    lines = [f"sandbox: {error}"]
+    lines += [f"  hint: {line}" for line in error.hint.splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,130 @@
+"""What a plan was made from.
+
+Whoever looks at the host while a plan is made does it through `Inputs`, which writes down what
+was seen.  A kept plan is executed again only if everything in this list is as it was; nsinit
+compares the same fields (`nsinit/inputs.c`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class InputKind(IntEnum):
+    """How an input is compared; the numbers are part of the plan's format."""
+
+    FILE = 1  # content was read: device, inode, size, mtime and ctime
+    LISTING = 2  # directory was listed: device, inode, mtime and ctime
+    NODE = 3  # what the path itself is: device, inode and type (of a symlink the ctime too), not followed
+    ABSENT = 4  # nothing is there
+    ENVIRONMENT = 5  # a variable and its value
+    UNSET = 6  # a variable that is not set
+    KERNEL = 7  # release and version of the kernel, as uname(2) says
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing that was looked at; `name` is a path or a variable."""
+
+    kind: InputKind
+    name: str
+    value: str = ""
+    device: int = 0
+    inode: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    mode: int = 0
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The eye through which the host is seen while a plan is made."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    seen: dict[tuple[InputKind, str], Input] = field(default_factory=dict)
+
+    def _note(self, entry: Input) -> None:
+        self.seen.setdefault((entry.kind, entry.name), entry)
+
+    def variable(self, name: str) -> str | None:
+        """Return the value of an environment variable, None if unset."""
+        value = self.environment.get(name)
+        if value is None:
+            self._note(Input(InputKind.UNSET, name))
+        else:
+            self._note(Input(InputKind.ENVIRONMENT, name, value))
+        return value
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file.  Raises OSError, after writing down that it was absent."""
+        try:
+            with open(path, "rb") as file:
+                # Before the content: a change while we read makes the plan stale, not wrong.
+                status = os.fstat(file.fileno())
+                content = file.read()
+        except FileNotFoundError:
+            self._note(Input(InputKind.ABSENT, path))
+            raise
+        self._note(_entry(InputKind.FILE, path, status))
+        return content
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory, [] if it is absent, no directory or closed to us."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            self._note(Input(InputKind.ABSENT, path))
+            return []
+        except OSError:
+            return []
+        self._note(_entry(InputKind.LISTING, path, status))
+        try:
+            return sorted(os.listdir(path))
+        except OSError:
+            return []
+
+    def node(self, path: str) -> os.stat_result | None:
+        """Return lstat(2) of `path`, None if nothing is there.  Raises OSError otherwise (EACCES …)."""
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._note(Input(InputKind.ABSENT, path))
+            return None
+        self._note(_entry(InputKind.NODE, path, status))
+        return status
+
+    def kernel(self) -> str:
+        """Return the kernel's release."""
+        names = os.uname()
+        self._note(Input(InputKind.KERNEL, "", f"{names.release} {names.version}"))
+        return names.release
+
+
+def _entry(kind: InputKind, path: str, status: os.stat_result) -> Input:
+    """Keep of `status` what `kind` compares; what may change without a meaning is left at 0."""
+    if kind is InputKind.NODE:
+        # A symlink that is replaced may get the inode number of the old one: its time tells them apart.
+        changed = status.st_ctime_ns if stat.S_ISLNK(status.st_mode) else 0
+        return Input(
+            kind,
+            path,
+            device=status.st_dev,
+            inode=status.st_ino,
+            ctime_ns=changed,
+            mode=stat.S_IFMT(status.st_mode),
+        )
+    return Input(
+        kind,
+        path,
+        device=status.st_dev,
+        inode=status.st_ino,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        mode=stat.S_IFMT(status.st_mode),
+    )
