@@ -18,22 +18,22 @@ ANNOTATION = "dev.sandbox."
 """Prefix of what a profile wants beyond OCI; other runtimes pass such annotations over."""
 
 
-class Struct(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel", forbid_unknown_fields=True):
+class Struct(msgspec.Struct, omit_defaults=True, rename="camel", forbid_unknown_fields=True):
     """A JSON object of the specification; members left out keep the default."""
 
 
-class Root(Struct):
+class Root(Struct, kw_only=True):
     path: str
     readonly: bool = False
 
 
-class IdMapping(Struct):
+class IdMapping(Struct, kw_only=True):
     container_id: int = msgspec.field(name="containerID")
     host_id: int = msgspec.field(name="hostID")
     size: int
 
 
-class Mount(Struct):
+class Mount(Struct, kw_only=True):
     destination: str
     type: str = ""
     source: str = ""
@@ -42,7 +42,7 @@ class Mount(Struct):
     gid_mappings: list[IdMapping] = []
 
 
-class User(Struct):
+class User(Struct, kw_only=True):
     uid: int = msgspec.field(name="uid", default=0)
     gid: int = msgspec.field(name="gid", default=0)
     umask: int | None = None
@@ -50,7 +50,7 @@ class User(Struct):
     username: str = ""
 
 
-class Capabilities(Struct):
+class Capabilities(Struct, kw_only=True):
     bounding: list[str] = []
     effective: list[str] = []
     inheritable: list[str] = []
@@ -58,18 +58,18 @@ class Capabilities(Struct):
     ambient: list[str] = []
 
 
-class Rlimit(Struct):
+class Rlimit(Struct, kw_only=True):
     type: str
     hard: int
     soft: int
 
 
-class ConsoleSize(Struct):
+class ConsoleSize(Struct, kw_only=True):
     height: int = 0
     width: int = 0
 
 
-class Scheduler(Struct):
+class Scheduler(Struct, kw_only=True):
     policy: str
     nice: int = 0
     priority: int = 0
@@ -79,7 +79,7 @@ class Scheduler(Struct):
     period: int = 0
 
 
-class Process(Struct):
+class Process(Struct, kw_only=True):
     terminal: bool = False
     console_size: ConsoleSize | None = None
     user: User = msgspec.field(default_factory=User)
@@ -98,12 +98,12 @@ class Process(Struct):
     command_line: str = ""
 
 
-class Namespace(Struct):
+class Namespace(Struct, kw_only=True):
     type: str
     path: str = ""
 
 
-class Device(Struct):
+class Device(Struct, kw_only=True):
     type: str
     path: str
     major: int = 0
@@ -113,21 +113,21 @@ class Device(Struct):
     gid: int | None = None
 
 
-class SyscallArg(Struct):
+class SyscallArg(Struct, kw_only=True):
     index: int
     value: int
     value_two: int = 0
     op: str
 
 
-class Syscall(Struct):
+class Syscall(Struct, kw_only=True):
     names: list[str]
     action: str
     errno_ret: int | None = None
     args: list[SyscallArg] = []
 
 
-class Seccomp(Struct):
+class Seccomp(Struct, kw_only=True):
     default_action: str
     default_errno_ret: int | None = None
     architectures: list[str] = []
@@ -137,7 +137,7 @@ class Seccomp(Struct):
     syscalls: list[Syscall] = []
 
 
-class MemoryResources(Struct):
+class MemoryResources(Struct, kw_only=True):
     limit: int | None = None
     reservation: int | None = None
     swap: int | None = None
@@ -149,7 +149,7 @@ class MemoryResources(Struct):
     check_before_update: bool | None = None
 
 
-class CpuResources(Struct):
+class CpuResources(Struct, kw_only=True):
     shares: int | None = None
     quota: int | None = None
     burst: int | None = None
@@ -161,11 +161,11 @@ class CpuResources(Struct):
     idle: int | None = None
 
 
-class PidsResources(Struct):
+class PidsResources(Struct, kw_only=True):
     limit: int = 0
 
 
-class Resources(Struct):
+class Resources(Struct, kw_only=True):
     memory: MemoryResources | None = None
     cpu: CpuResources | None = None
     pids: PidsResources | None = None
@@ -177,7 +177,7 @@ class Resources(Struct):
     unified: dict[str, str] = {}
 
 
-class Linux(Struct):
+class Linux(Struct, kw_only=True):
     namespaces: list[Namespace] = []
     uid_mappings: list[IdMapping] = []
     gid_mappings: list[IdMapping] = []
@@ -197,7 +197,7 @@ class Linux(Struct):
     net_devices: dict[str, Any] | None = None
 
 
-class Spec(Struct):
+class Spec(Struct, kw_only=True):
     """A container's `config.json`."""
 
     oci_version: str = "1.0.2"

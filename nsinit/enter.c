@@ -1,0 +1,168 @@
+#define _GNU_SOURCE
+#include "enter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/memfd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "run.h"
+#include "sys.h"
+
+static int write_file(struct run *run, const char *path, const char *text)
+{
+	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return refuse(run, "open", path);
+	if (write(fd, text, strlen(text)) < 0)
+		return refuse(run, "write", path);
+	return 0;
+}
+
+/* A process may map its own id for itself, once it has given up setgroups(2), user_namespaces(7). */
+static int map_own_ids(struct run *run, const struct plan_map_ids *op)
+{
+	if (write_file(run, "/proc/self/setgroups", "deny") < 0 ||
+	    write_file(run, "/proc/self/uid_map", plan_text(run->plan, op->uid_map)) < 0 ||
+	    write_file(run, "/proc/self/gid_map", plan_text(run->plan, op->gid_map)) < 0)
+		return -1;
+	return 0;
+}
+
+static int await_helpers(struct run *run)
+{
+	struct sync_message message;
+
+	if (sync_receive(run->sync_fd, &message, NULL) <= 0 || message.type != SYNC_MAPPED)
+		_exit(125); /* the monitor is gone, or has a failure of its own to report */
+	return 0;
+}
+
+/* Keep all capabilities in our namespace across the exec that follows, though we may not be id 0 there. */
+static int keep_capabilities(struct run *run)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2];
+
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return refuse(run, "capget", "");
+	for (int word = 0; word < 2; word++)
+		sets[word].inheritable = sets[word].effective = sets[word].permitted;
+	if (syscall(SYS_capset, &header, sets) < 0)
+		return refuse(run, "capset", "");
+	for (unsigned int capability = 0; capability < 64; capability++)
+		if (sets[capability / 32].permitted >> (capability % 32) & 1 &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+			return refuse(run, "PR_CAP_AMBIENT", "");
+	return 0;
+}
+
+static bool same_file(int left_fd, int right_fd)
+{
+	struct stat left, right;
+
+	return !fstat(left_fd, &left) && !fstat(right_fd, &right) && left.st_dev == right.st_dev &&
+	       left.st_ino == right.st_ino;
+}
+
+/* A read-only mount of our image that is attached nowhere: nobody can make it writable again. */
+static int mounted_image(int own_fd)
+{
+	char path[PATH_MAX];
+	struct mount_attributes attributes = { .set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+					       .propagation = MS_PRIVATE };
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (length < 0)
+		return -1;
+	path[length] = 0;
+	int tree_fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+	if (tree_fd < 0)
+		return -1;
+	/* The name may mean another file by now (the program was upgraded while it runs). */
+	if (!same_file(tree_fd, own_fd) || sys_mount_setattr(tree_fd, false, &attributes) < 0) {
+		close(tree_fd);
+		return -1;
+	}
+	return tree_fd;
+}
+
+static int sealed_image(struct run *run, int own_fd)
+{
+	struct stat status;
+	off_t at = 0;
+
+	if (fstat(own_fd, &status) < 0)
+		return refuse(run, "fstat", "/proc/self/exe");
+	int image_fd = memfd_create("sandbox-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (image_fd < 0)
+		return refuse(run, "memfd_create", "");
+	while (at < status.st_size)
+		if (sendfile(image_fd, own_fd, &at, (size_t)(status.st_size - at)) <= 0)
+			return refuse(run, "sendfile", "/proc/self/exe");
+	if (fcntl(image_fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return refuse(run, "F_ADD_SEALS", "");
+	return image_fd;
+}
+
+static int self_image(struct run *run)
+{
+	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (own_fd < 0)
+		return refuse(run, "open", "/proc/self/exe");
+	int image_fd = mounted_image(own_fd);
+	return image_fd >= 0 ? image_fd : sealed_image(run, own_fd);
+}
+
+/* Give `fd` the number `wanted`, open across exec. */
+static int place_fd(int fd, int wanted)
+{
+	if (fd == wanted)
+		return fcntl(fd, F_SETFD, 0);
+	return dup2(fd, wanted) < 0 ? -1 : 0;
+}
+
+static int enter(struct run *run, const struct entry *entry, const struct plan_map_ids *ids)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_PDEATHSIG", "");
+	if (ids && (ids->uid_helper ? await_helpers(run) : map_own_ids(run, ids)) < 0)
+		return -1;
+	if (keep_capabilities(run) < 0)
+		return -1;
+	int image_fd = self_image(run);
+	if (image_fd < 0)
+		return -1;
+	/* Out of the way of the two fixed numbers; the copies are close-on-exec. */
+	image_fd = fcntl(image_fd, F_DUPFD_CLOEXEC, 16);
+	int plan_fd = fcntl(entry->plan_fd, F_DUPFD_CLOEXEC, 16);
+	int sync_fd = fcntl(entry->sync_fd, F_DUPFD_CLOEXEC, 16);
+	if (image_fd < 0 || plan_fd < 0 || sync_fd < 0 || place_fd(plan_fd, INIT_PLAN_FD) < 0 ||
+	    place_fd(sync_fd, INIT_SYNC_FD) < 0)
+		return refuse(run, "dup2", "");
+	run->sync_fd = INIT_SYNC_FD;
+	sys_execveat(image_fd, entry->argv, entry->envp);
+	return refuse(run, "execveat", "sandbox-init");
+}
+
+_Noreturn void enter_sandbox(const struct entry *entry)
+{
+	const struct plan_op *op = plan_find(entry->plan, OP_MAP_IDS);
+	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd };
+
+	run.current = op ? plan_index(entry->plan, op) : 0;
+	enter(&run, entry, (const struct plan_map_ids *)op);
+	report_failure(&run);
+	_exit(125);
+}

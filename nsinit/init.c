@@ -1,0 +1,197 @@
+/* The first process of the sandbox: executes the plan's operations in order, then either
+ * becomes the command or stays as process 1.
+ *
+ * It runs from a copy of our own image that nobody can write (see self_image() in enter.c),
+ * so that /proc/1/exe and `#!/proc/self/exe` lead nowhere (runc CVE-2019-5736). */
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <linux/magic.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "run.h"
+#include "sys.h"
+
+#define EXIT_OWN_FAILURE 125
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_NOT_FOUND 127
+#define PROC_ROOT_INODE 1
+
+int refuse_with(struct run *run, int error, const char *call, const char *subject)
+{
+	run->failure = (struct failure){ call, subject, error };
+	errno = error;
+	return -1;
+}
+
+int refuse(struct run *run, const char *call, const char *subject)
+{
+	return refuse_with(run, errno, call, subject);
+}
+
+void report_failure(const struct run *run)
+{
+	struct sync_message message = {
+		.type = SYNC_FAILURE,
+		.number = (uint32_t)run->failure.error,
+		.failed_index = run->current,
+	};
+
+	strncpy(message.call, run->failure.call, sizeof(message.call) - 1);
+	strncpy(message.subject, run->failure.subject, sizeof(message.subject) - 1);
+	sync_send(run->sync_fd, &message);
+}
+
+/* Everything that is needed of the host's tree later, opened while it is still there. */
+static int open_host(struct run *run)
+{
+	struct statfs filesystem;
+	struct stat status;
+
+	run->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (run->proc_fd < 0 || fstatfs(run->proc_fd, &filesystem) < 0 || fstat(run->proc_fd, &status) < 0)
+		return refuse(run, "open", "/proc");
+	if (filesystem.f_type != PROC_SUPER_MAGIC || status.st_ino != PROC_ROOT_INODE)
+		return refuse_with(run, ENODEV, "fstatfs", "/proc");
+	run->null_fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (run->null_fd < 0 || fstat(run->null_fd, &status) < 0)
+		return refuse(run, "open", "/dev/null");
+	if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
+		return refuse_with(run, ENODEV, "fstat", "/dev/null");
+	return 0;
+}
+
+static bool tolerated(const struct plan_op *op, int error)
+{
+	if (op->flags & PLAN_MAY_FAIL)
+		return true;
+	return op->flags & PLAN_IF_PRESENT && (error == ENOENT || error == ENOTDIR);
+}
+
+static int execute(struct run *run)
+{
+	bool failed = false;
+
+	run->current = 0;
+	for (const struct plan_op *op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
+		if (plan_schemas[op->code].stage != STAGE_INIT || (op->flags & PLAN_OTHERWISE && !failed))
+			continue;
+		failed = plan_dispatch(run, op) < 0;
+		if (failed && !tolerated(op, run->failure.error))
+			return -1;
+	}
+	return 0;
+}
+
+_Noreturn void reap(struct run *run, pid_t child)
+{
+	struct sync_message message = { .type = SYNC_EXIT };
+	sigset_t children;
+
+	close(run->root_fd);
+	close(run->proc_fd);
+	close(run->null_fd);
+	if (run->slave_fd >= 0)
+		close(run->slave_fd);
+	/* The command's pipes must not stay open because we hold them. */
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &children, NULL);
+	int children_fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	struct pollfd events[] = { { .fd = run->sync_fd, .events = POLLIN }, { .fd = children_fd, .events = POLLIN } };
+
+	for (;;) {
+		struct signalfd_siginfo ignored;
+		int status;
+		pid_t pid;
+
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+			if (pid != child)
+				continue;
+			message.number = (uint32_t)status;
+			sync_send(run->sync_fd, &message);
+			_exit(0); /* and the kernel ends whatever is left inside */
+		}
+		if (poll(events, 2, -1) < 0 && errno != EINTR)
+			_exit(EXIT_OWN_FAILURE);
+		if (read(children_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+			_exit(EXIT_OWN_FAILURE);
+		if (!events[0].revents)
+			continue;
+		struct sync_message wanted;
+		if (sync_receive(run->sync_fd, &wanted, NULL) <= 0)
+			_exit(EXIT_OWN_FAILURE); /* without a monitor nothing stays */
+		if (wanted.type == SYNC_SIGNAL)
+			kill(wanted.flag ? -child : child, (int)wanted.number);
+	}
+}
+
+static void restore_signals(uint64_t mask)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int number = 1; number <= 64; number++)
+		if (mask >> (number - 1) & 1)
+			sigaddset(&set, number);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+/* Become the command; returns only if that failed. */
+static int become(struct run *run, char *const argv[])
+{
+	struct sync_message ready = { .type = SYNC_READY };
+
+	umask(run->umask);
+	restore_signals(run->hello.signal_mask);
+	if (sync_send(run->sync_fd, &ready) < 0)
+		return refuse(run, "sendmsg", "ready");
+	execvp(argv[0], argv);
+	return refuse(run, "exec", argv[0]);
+}
+
+/* argv: our name, then the command. */
+int init_main(char *const argv[])
+{
+	struct plan plan;
+	struct run run = {
+		.plan = &plan, .sync_fd = INIT_SYNC_FD, .root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1,
+	};
+	int error;
+
+	run.failure = (struct failure){ "plan", "", EBADMSG };
+	if (sys_close_on_exec_from(INIT_PLAN_FD) < 0)
+		error = refuse(&run, "close_range", "");
+	else if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		error = refuse(&run, "PR_SET_PDEATHSIG", "");
+	else if (sync_receive(run.sync_fd, &run.hello, NULL) <= 0 || run.hello.type != SYNC_HELLO || !argv[1])
+		_exit(EXIT_OWN_FAILURE); /* the monitor is gone */
+	else
+		error = plan_read(&plan, INIT_PLAN_FD);
+	if (error == 0) {
+		close(INIT_PLAN_FD);
+		run.umask = umask(0); /* the modes in the plan are meant as they stand */
+		error = open_host(&run);
+	}
+	if (error == 0)
+		error = execute(&run);
+	if (error == 0)
+		error = become(&run, argv + 1);
+	report_failure(&run);
+	if (strcmp(run.failure.call, "exec") != 0)
+		return EXIT_OWN_FAILURE;
+	return run.failure.error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}

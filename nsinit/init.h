@@ -1,0 +1,3 @@
+#pragma once
+
+int init_main(char *const argv[]);

@@ -1,0 +1,222 @@
+/* `sandbox` as it stands on the PATH: a kept plan that is fresh is run at once; for anything
+ * else Python takes over. */
+#define _GNU_SOURCE
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "inputs.h"
+#include "monitor.h"
+#include "options.h"
+#include "plan.h"
+#include "python.h"
+#include "sys.h"
+
+#define EXIT_OWN_FAILURE 125
+#define KEY_MAX 65536
+
+struct key {
+	size_t size;
+	char bytes[KEY_MAX];
+};
+
+static bool key_add(struct key *key, const char *text)
+{
+	size_t size = strlen(text) + 1;
+
+	if (size > sizeof(key->bytes) - key->size)
+		return false;
+	memcpy(key->bytes + key->size, text, size);
+	key->size += size;
+	return true;
+}
+
+static const struct option_entry *find_option(const char *argument)
+{
+	size_t length = strcspn(argument, "=");
+
+	for (size_t i = 0; i < sizeof(option_table) / sizeof(option_table[0]); i++) {
+		const struct option_entry *entry = &option_table[i];
+
+		if (argument[1] != '-' ? entry->letter && entry->letter == argument[1]
+				       : strlen(entry->name) == length && !strncmp(entry->name, argument, length))
+			return entry;
+	}
+	return NULL;
+}
+
+/* Where the command begins behind `run`; NULL where Python has to look at the command line:
+ * an option that we do not know, one that asks for more than a run, or no command. */
+static char *const *find_command(char *const *argument)
+{
+	for (; *argument; argument++) {
+		if (!strcmp(*argument, "--"))
+			return argument[1] ? argument + 1 : NULL;
+		if ((*argument)[0] != '-')
+			return argument;
+		const struct option_entry *entry = find_option(*argument);
+		if (!entry || !entry->keeps_plan)
+			return NULL;
+		bool is_long = (*argument)[1] == '-';
+		bool attached = is_long ? strchr(*argument, '=') != NULL : (*argument)[2] != 0;
+		if (attached && !entry->takes_value)
+			return NULL;
+		if (entry->takes_value && !attached && !*++argument)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* Everything of the call that a plan depends on, apart from what its inputs name. */
+static bool make_key(struct key *key, char *const argv[], char *const *command)
+{
+	char directory[PATH_MAX], ids[64];
+
+	key->size = 0;
+	snprintf(ids, sizeof(ids), "%u %u", geteuid(), getegid());
+	if (!getcwd(directory, sizeof(directory)) || directory[0] != '/')
+		return false;
+	if (!key_add(key, BUILD_ID) || !key_add(key, ids) || !key_add(key, directory))
+		return false;
+	for (char *const *argument = argv + 1; argument < command; argument++)
+		if (!key_add(key, *argument))
+			return false;
+	return true;
+}
+
+/* FNV-1a names the file; the key itself is compared whole. */
+static void name_plan(const struct key *key, char name[32])
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < key->size; i++)
+		hash = (hash ^ (uint8_t)key->bytes[i]) * 0x100000001b3;
+	snprintf(name, 32, "%016llx.plan", (unsigned long long)hash);
+}
+
+static bool ours_alone(const struct stat *status)
+{
+	return status->st_uid == geteuid() && !(status->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* The directory of kept plans below `base`, or -1. */
+static int open_plans(const char *base)
+{
+	char path[PATH_MAX];
+	struct stat status;
+	int length = snprintf(path, sizeof(path), "%s/sandbox", base);
+
+	if (length < 0 || (size_t)length >= sizeof(path))
+		return -1;
+	cleanup_fd int state_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (state_fd < 0 || fstat(state_fd, &status) < 0 || status.st_uid != geteuid() || status.st_mode & 077)
+		return -1;
+	int plans_fd = openat(state_fd, "plans", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (plans_fd >= 0 && (fstat(plans_fd, &status) < 0 || !ours_alone(&status))) {
+		close(plans_fd);
+		return -1;
+	}
+	return plans_fd;
+}
+
+/* Python makes the state tree (sandbox/kernel/state.py), in these places by these rules. */
+static int find_plans(void)
+{
+	char base[64];
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int plans_fd = runtime && runtime[0] == '/' ? open_plans(runtime) : -1;
+
+	if (plans_fd < 0) {
+		snprintf(base, sizeof(base), "/run/user/%u", geteuid());
+		plans_fd = open_plans(base);
+	}
+	if (plans_fd < 0) {
+		snprintf(base, sizeof(base), "/tmp/sandbox-%u", geteuid());
+		plans_fd = open_plans(base);
+	}
+	return plans_fd;
+}
+
+/* A plan that is not ours alone, is damaged, was made for another call or from inputs that have
+ * changed is as good as none. */
+static int find_plan(struct plan *plan, const struct key *key, const char *name)
+{
+	struct stat status;
+	cleanup_fd int plans_fd = find_plans();
+
+	if (plans_fd < 0)
+		return -1;
+	int plan_fd = openat(plans_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (plan_fd < 0)
+		return -1;
+	if (!fstat(plan_fd, &status) && ours_alone(&status) && !plan_read(plan, plan_fd) &&
+	    plan_key_is(plan, key->bytes, key->size) && inputs_fresh(plan))
+		return plan_fd;
+	close(plan_fd);
+	return -1;
+}
+
+static int key_file(const struct key *key)
+{
+	int fd = memfd_create("plan-key", MFD_CLOEXEC);
+
+	if (fd >= 0 && !write_whole(fd, key->bytes, key->size))
+		close_fd(&fd), fd = -1;
+	return fd;
+}
+
+static bool find_self(char self[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", self, PATH_MAX - 1);
+
+	self[length > 0 ? length : 0] = 0;
+	if (length > 0)
+		return true;
+	dprintf(2, "sandbox: /proc/self/exe: %s\n  hint: mount /proc\n", strerror(errno));
+	return false;
+}
+
+int launch_main(char *const argv[])
+{
+	static struct key key;
+	char self[PATH_MAX], name[32] = "";
+	char *const *command = argv[0] && argv[1] && !strcmp(argv[1], "run") ? find_command(argv + 2) : NULL;
+	struct plan plan;
+
+	if (!find_self(self))
+		return EXIT_OWN_FAILURE;
+	if (!command || !make_key(&key, argv, command))
+		return python_take_over(self, -1, name, -1, argv[0] ? argv + 1 : argv);
+	name_plan(&key, name);
+	int plan_fd = find_plan(&plan, &key, name);
+	if (plan_fd >= 0)
+		return monitor_run(&plan, plan_fd, self, command);
+	return python_take_over(self, key_file(&key), name, command - argv - 1, argv + 1);
+}
+
+/* argv: our name, the number of a descriptor open on a plan, the command.  Python comes back
+ * this way with a plan that it has just made. */
+int launch_plan_main(char *const argv[])
+{
+	char self[PATH_MAX];
+	struct plan plan;
+
+	if (!argv[1] || !argv[2] || !find_self(self))
+		return EXIT_OWN_FAILURE;
+	int plan_fd = atoi(argv[1]);
+	if (plan_read(&plan, plan_fd) < 0) {
+		dprintf(2, "sandbox: the plan cannot be read: %s\n  hint: install sandbox again; its parts do not match\n",
+			strerror(errno));
+		return EXIT_OWN_FAILURE;
+	}
+	return monitor_run(&plan, plan_fd, self, argv + 2);
+}

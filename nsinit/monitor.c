@@ -1,0 +1,403 @@
+/* The host's side of a run: makes the namespaces, passes bytes and signals, waits.  It stays as
+ * long as the sandbox does, and the sandbox no longer than it. */
+#define _GNU_SOURCE
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "enter.h"
+#include "python.h"
+#include "relay.h"
+#include "state.h"
+#include "sync.h"
+#include "sys.h"
+
+#define EXIT_OWN_FAILURE 125
+
+extern char **environ;
+
+struct monitor {
+	const struct plan *plan;
+	int plan_fd;
+	const char *self;
+	int sync_fd; /* owned */
+	int signals_fd; /* owned */
+	pid_t init; /* our child, to be waited for */
+	struct relay relay;
+	struct registration registration;
+	bool ready; /* the command's exec was tried */
+	bool exited; /* `status` was reported */
+	bool failed; /* `failure` was reported */
+	int status;
+	struct sync_message failure;
+};
+
+static void fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject)
+{
+	int error = errno;
+	const struct plan_op *op = plan_find(monitor->plan, code);
+
+	monitor->failed = true;
+	monitor->failure = (struct sync_message){ .number = (uint32_t)error };
+	monitor->failure.failed_index = op ? plan_index(monitor->plan, op) : 0;
+	strncpy(monitor->failure.call, call, sizeof(monitor->failure.call) - 1);
+	strncpy(monitor->failure.subject, subject, sizeof(monitor->failure.subject) - 1);
+}
+
+static void print_notices(const struct plan *plan)
+{
+	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
+		if (op->code == OP_NOTICE)
+			dprintf(2, "sandbox: %s\n", plan_text(plan, ((const struct plan_notice *)op)->text));
+}
+
+/* --- the command's environment ------------------------------------------------------------------ */
+
+static bool names_same(const char *left, const char *right)
+{
+	size_t length = strcspn(left, "=");
+
+	return length == strcspn(right, "=") && !strncmp(left, right, length);
+}
+
+static bool kept(const struct plan *plan, const struct plan_environment *op, const char *variable)
+{
+	char name[256];
+	size_t length = strcspn(variable, "=");
+
+	for (uint32_t i = 0; i < op->set.count; i++)
+		if (names_same(variable, plan_item(plan, op->set, i)))
+			return false;
+	if (length >= sizeof(name) || !variable[length])
+		return false;
+	memcpy(name, variable, length);
+	name[length] = 0;
+	for (uint32_t i = 0; i < op->keep.count; i++)
+		if (!fnmatch(plan_item(plan, op->keep, i), name, 0))
+			return true;
+	return false;
+}
+
+static char **command_environment(const struct plan *plan)
+{
+	const struct plan_environment *op = (const struct plan_environment *)plan_find(plan, OP_ENVIRONMENT);
+	size_t count = 0;
+
+	while (environ[count])
+		count++;
+	char **result = calloc(count + (op ? op->set.count : 0) + 1, sizeof(*result));
+	if (!result || !op)
+		return result;
+	char **next = result;
+	for (uint32_t i = 0; i < op->set.count; i++)
+		*next++ = (char *)(uintptr_t)plan_item(plan, op->set, i);
+	for (char **variable = environ; *variable; variable++)
+		if (kept(plan, op, *variable))
+			*next++ = *variable;
+	return result;
+}
+
+/* --- id maps through newuidmap(1) ----------------------------------------------------------------- */
+
+static int run_helper(struct monitor *monitor, const char *helper, const char *map)
+{
+	enum { MOST = 64 };
+	char words[2048], pid[16];
+	char *argv[MOST + 3] = { (char *)(uintptr_t)helper, pid };
+	char *const envp[] = { NULL };
+	sigset_t none;
+	int count = 2, status;
+
+	snprintf(pid, sizeof(pid), "%d", monitor->init);
+	if (strlen(map) >= sizeof(words)) {
+		errno = E2BIG;
+		return -1;
+	}
+	strcpy(words, map);
+	for (char *word = strtok(words, " \n"); word; word = strtok(NULL, " \n")) {
+		if (count == MOST + 2) {
+			errno = E2BIG;
+			return -1;
+		}
+		argv[count++] = word;
+	}
+	pid_t child = fork();
+	if (child < 0)
+		return -1;
+	if (child == 0) {
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		execve(helper, argv, envp);
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	errno = WIFEXITED(status) && WEXITSTATUS(status) == 127 ? ENOENT : EPERM;
+	return status ? -1 : 0;
+}
+
+static void map_ids(struct monitor *monitor)
+{
+	const struct plan_map_ids *op = (const struct plan_map_ids *)plan_find(monitor->plan, OP_MAP_IDS);
+	struct sync_message mapped = { .type = SYNC_MAPPED };
+
+	if (!op || !op->uid_helper)
+		return;
+	const char *helpers[] = { plan_text(monitor->plan, op->uid_helper), plan_text(monitor->plan, op->gid_helper) };
+	const char *maps[] = { plan_text(monitor->plan, op->uid_map), plan_text(monitor->plan, op->gid_map) };
+	for (int i = 0; i < 2; i++)
+		if (run_helper(monitor, helpers[i], maps[i]) < 0) {
+			fail(monitor, OP_MAP_IDS, "newuidmap", helpers[i]);
+			return;
+		}
+	if (sync_send(monitor->sync_fd, &mapped) < 0)
+		fail(monitor, OP_MAP_IDS, "sendmsg", "");
+}
+
+/* --- start ---------------------------------------------------------------------------------------- */
+
+/* All signals arrive by descriptor.  Those that a fault raises, and those by which a shell stops us, keep their way. */
+static int take_signals(sigset_t *before)
+{
+	static const int left[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGTSTP, SIGTTIN, SIGTTOU };
+	sigset_t taken;
+
+	sigfillset(&taken);
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+		sigdelset(&taken, left[i]);
+	sigprocmask(SIG_BLOCK, &taken, before);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would take the status of our child from us */
+	return signalfd(-1, &taken, SFD_CLOEXEC);
+}
+
+static void say_hello(struct monitor *monitor, const sigset_t *mask)
+{
+	struct sync_message hello = { .type = SYNC_HELLO };
+
+	for (int number = 1; number <= 64; number++)
+		if (sigismember(mask, number) == 1)
+			hello.signal_mask |= 1ull << (number - 1);
+	relay_describe(&monitor->relay, &hello);
+	sync_send(monitor->sync_fd, &hello); /* a process that is gone already is noticed by its EOF */
+}
+
+static void register_sandbox(struct monitor *monitor)
+{
+	const struct plan_register *op = (const struct plan_register *)plan_find(monitor->plan, OP_REGISTER);
+
+	if (!op)
+		return;
+	const char *directory = plan_text(monitor->plan, op->directory), *id = plan_text(monitor->plan, op->id);
+	switch (state_register(&monitor->registration, directory, id)) {
+	case STATE_OK:
+		return;
+	case STATE_IN_USE:
+		errno = EEXIST;
+		fail(monitor, OP_REGISTER, "flock", id);
+		break;
+	case STATE_FAILED:
+		fail(monitor, OP_REGISTER, "mkdir", directory);
+		break;
+	}
+	/* Not ours to remove. */
+	close_fd(&monitor->registration.fd);
+	monitor->registration.fd = -1;
+}
+
+static void start(struct monitor *monitor, char *const command[])
+{
+	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(monitor->plan, OP_ISOLATE);
+	int pair[2];
+	sigset_t mask;
+	size_t count = 0;
+
+	monitor->signals_fd = take_signals(&mask);
+	if (monitor->signals_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		fail(monitor, OP_ISOLATE, "socketpair", "");
+		return;
+	}
+	monitor->sync_fd = pair[0];
+	while (command[count])
+		count++;
+	char **argv = calloc(count + 2, sizeof(*argv)), **envp = command_environment(monitor->plan);
+	struct entry entry = {
+		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = pair[1], .argv = argv, .envp = envp,
+	};
+	if (!argv || !envp || !isolate) {
+		errno = isolate ? ENOMEM : EBADMSG;
+		fail(monitor, OP_ISOLATE, "plan", "");
+		return;
+	}
+	argv[0] = (char *)(uintptr_t)"sandbox-init";
+	memcpy(argv + 1, command, count * sizeof(*argv));
+	monitor->init = sys_clone(isolate->flags);
+	if (monitor->init == 0)
+		enter_sandbox(&entry);
+	if (monitor->init < 0)
+		fail(monitor, OP_ISOLATE, "clone3", "");
+	close(pair[1]);
+	free(envp);
+	free(argv);
+	if (monitor->failed)
+		return;
+	map_ids(monitor);
+	say_hello(monitor, &mask);
+	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
+		fail(monitor, OP_REGISTER, "write", "pid");
+}
+
+/* --- while it runs ---------------------------------------------------------------------------------- */
+
+static void pass_signal(struct monitor *monitor)
+{
+	struct signalfd_siginfo info;
+	struct sync_message message = { .type = SYNC_SIGNAL };
+
+	if (read(monitor->signals_fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGCHLD)
+		return;
+	if (info.ssi_signo == SIGWINCH && monitor->relay.replaced) {
+		relay_window(&monitor->relay);
+		return;
+	}
+	message.number = info.ssi_signo;
+	/* The terminal signals a whole process group: the command's is another one. */
+	message.flag = info.ssi_code == SI_KERNEL;
+	if (plan_find(monitor->plan, OP_REAPER))
+		sync_send(monitor->sync_fd, &message);
+	else
+		kill(monitor->init, (int)info.ssi_signo);
+}
+
+/* false: the other end is gone. */
+static bool take_message(struct monitor *monitor)
+{
+	struct sync_message message;
+	int fd = -1;
+
+	if (sync_receive(monitor->sync_fd, &message, &fd) <= 0)
+		return false;
+	switch ((enum sync_type)message.type) {
+	case SYNC_TERMINAL:
+		relay_start(&monitor->relay, fd);
+		fd = -1;
+		break;
+	case SYNC_READY:
+		monitor->ready = true;
+		break;
+	case SYNC_FAILURE:
+		monitor->failed = true;
+		monitor->failure = message;
+		break;
+	case SYNC_EXIT:
+		monitor->exited = true;
+		monitor->status = (int)message.number;
+		break;
+	case SYNC_HELLO:
+	case SYNC_MAPPED:
+	case SYNC_SIGNAL:
+		break;
+	}
+	close_fd(&fd);
+	return true;
+}
+
+/* Until the sandbox has ended or, where the command is process 1, until that has. */
+static void attend(struct monitor *monitor)
+{
+	enum { SIGNALS, SYNC, INPUT, MASTER };
+	bool has_reaper = plan_find(monitor->plan, OP_REAPER);
+	struct pollfd events[4] = {
+		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
+		[SYNC] = { .fd = monitor->sync_fd, .events = POLLIN },
+	};
+
+	for (;;) {
+		relay_events(&monitor->relay, &events[INPUT], &events[MASTER]);
+		if (poll(events, 4, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return;
+		}
+		relay_pass(&monitor->relay, events[INPUT].revents, events[MASTER].revents);
+		if (events[SIGNALS].revents) {
+			pass_signal(monitor);
+			siginfo_t info = { 0 };
+			if (!waitid(P_PID, (id_t)monitor->init, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid)
+				events[SYNC].fd = monitor->sync_fd; /* its last words */
+			if (info.si_pid && !has_reaper)
+				return;
+		}
+		if (events[SYNC].revents && !take_message(monitor)) {
+			if (has_reaper || !monitor->ready)
+				return;
+			events[SYNC].fd = -1; /* it has become the command */
+		}
+	}
+}
+
+static void finish(struct monitor *monitor)
+{
+	int status = 0;
+
+	if (monitor->init > 0) {
+		if (monitor->failed)
+			kill(monitor->init, SIGKILL);
+		while (waitpid(monitor->init, &status, 0) < 0 && errno == EINTR)
+			;
+		while (take_message(monitor))
+			;
+	}
+	relay_drain(&monitor->relay);
+	relay_restore(&monitor->relay);
+	state_remove(&monitor->registration);
+	if (monitor->exited || monitor->failed)
+		return;
+	if (monitor->ready && !plan_find(monitor->plan, OP_REAPER)) {
+		monitor->exited = true;
+		monitor->status = status;
+		return;
+	}
+	/* An end without a report is never a success. */
+	errno = 0;
+	fail(monitor, OP_ISOLATE, "init", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exited");
+}
+
+static int exit_status(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
+{
+	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
+	struct monitor monitor = {
+		.plan = plan, .plan_fd = plan_fd, .self = self, .sync_fd = -1, .signals_fd = -1,
+		.registration = { .fd = -1, .parent_fd = -1 },
+	};
+
+	print_notices(plan);
+	relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	register_sandbox(&monitor);
+	if (!monitor.failed)
+		start(&monitor, command);
+	if (!monitor.failed)
+		attend(&monitor);
+	finish(&monitor);
+	if (monitor.failed)
+		return python_explain(self, plan_fd, &monitor.failure, command);
+	return exit_status(monitor.status);
+}

@@ -1,0 +1,11 @@
+/* The way from the launcher to Python. */
+#pragma once
+
+#include "sync.h"
+
+/* Execute Python with our command line `argv`, in which the command, if we know it, begins at
+ * `command_at`; returns only if that failed, with an exit status. */
+int python_take_over(const char *self, int key_fd, const char *plan_name, long command_at, char *const argv[]);
+
+/* Let Python put a failure into words; returns an exit status. */
+int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[]);

@@ -1,0 +1,45 @@
+/* The state of one run inside; the executors of operations work on it. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "plan.h"
+#include "sync.h"
+
+/* The descriptors with which the first process is executed. */
+#define INIT_PLAN_FD 3
+#define INIT_SYNC_FD 4
+
+struct failure {
+	const char *call; /* the system call that refused */
+	const char *subject; /* what it was done to */
+	int error;
+};
+
+struct run {
+	const struct plan *plan;
+	int sync_fd; /* owned; to the monitor */
+	int root_fd; /* owned; the new root's directory, once there is one */
+	int proc_fd; /* owned; the host's procfs, known to be one */
+	int null_fd; /* owned; the host's /dev/null, known to be it */
+	int slave_fd; /* owned; the sandbox's terminal, or -1 */
+	uint32_t current; /* index of the operation being executed */
+	mode_t umask; /* the caller's */
+	struct sync_message hello;
+	struct failure failure;
+};
+
+/* Remember which call failed and on what; always returns -1, so that callers can
+ * `return refuse(...)`.  Wording is left to whoever reads the report. */
+int refuse(struct run *run, const char *call, const char *subject);
+int refuse_with(struct run *run, int error, const char *call, const char *subject);
+
+/* Tell the monitor of the failure. */
+void report_failure(const struct run *run);
+
+/* Stay as process 1 until the command, `child`, has ended; then end, and with it everything inside. */
+_Noreturn void reap(struct run *run, pid_t child);
+
+/* Open `path` below the new root; no symlink leads out of it. */
+int open_below(const struct run *run, const char *path, uint64_t flags);

@@ -1,0 +1,35 @@
+/* The protocol between the monitor and the first process of the sandbox: fixed messages
+ * over a SEQPACKET pair.  docs/protocol.md draws it. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+enum sync_type {
+	/* to init */
+	SYNC_HELLO = 1, /* what only the host's side knows */
+	SYNC_MAPPED, /* the helpers have filled the id maps */
+	SYNC_SIGNAL, /* pass `number` to the command; `flag`: to its process group */
+	/* to the monitor */
+	SYNC_TERMINAL, /* with a descriptor: the master of the sandbox's terminal */
+	SYNC_READY, /* every operation is done; the next thing is the command's exec */
+	SYNC_FAILURE, /* an operation failed */
+	SYNC_EXIT, /* the command ended with wait status `number` */
+};
+
+struct sync_message {
+	uint32_t type;
+	uint32_t number; /* HELLO: which standard descriptors become the terminal (bits) */
+	uint32_t flag; /* HELLO: `terminal` and `window` are set */
+	uint32_t failed_index; /* FAILURE: the operation's place in the plan */
+	uint64_t signal_mask; /* HELLO: the caller's */
+	struct winsize window;
+	struct termios terminal;
+	char call[32]; /* FAILURE: the system call, "exec" for the command itself */
+	char subject[512]; /* FAILURE: what it was done to */
+};
+
+int sync_send(int sync_fd, const struct sync_message *message);
+int sync_send_fd(int sync_fd, const struct sync_message *message, int fd);
+int sync_receive(int sync_fd, struct sync_message *message, int *fd);

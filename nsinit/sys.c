@@ -1,0 +1,106 @@
+#define _GNU_SOURCE
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int sys_openat2(int directory_fd, const char *path, uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve };
+	long fd;
+
+	/* EAGAIN: something was renamed on the way; the walk is only as good as a second try. */
+	for (int tries = 0; tries < 64; tries++) {
+		fd = syscall(SYS_openat2, directory_fd, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	return (int)fd;
+}
+
+int sys_open_tree(int directory_fd, const char *path, unsigned int flags)
+{
+	return (int)syscall(SYS_open_tree, directory_fd, path, flags | OPEN_TREE_CLOEXEC);
+}
+
+int sys_move_mount(int from_fd, int to_fd, const char *to_path, unsigned int flags)
+{
+	return (int)syscall(SYS_move_mount, from_fd, "", to_fd, to_path, flags | MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+int sys_mount_setattr(int fd, bool recursive, const struct mount_attributes *attributes)
+{
+	return (int)syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), attributes,
+			    sizeof(*attributes));
+}
+
+int sys_fsopen(const char *fstype)
+{
+	return (int)syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC);
+}
+
+int sys_fsconfig(int fs_fd, unsigned int command, const char *key, const char *value)
+{
+	return (int)syscall(SYS_fsconfig, fs_fd, command, key, value, 0);
+}
+
+int sys_fsmount(int fs_fd, uint64_t attributes)
+{
+	return (int)syscall(SYS_fsmount, fs_fd, FSMOUNT_CLOEXEC, (unsigned int)attributes);
+}
+
+int sys_pivot_root(const char *root, const char *old)
+{
+	return (int)syscall(SYS_pivot_root, root, old);
+}
+
+/* Take the mount off the tree now, and end it when nobody uses it any more, umount2(2). */
+int sys_detach(const char *path)
+{
+	return (int)syscall(SYS_umount2, path, 2 /* MNT_DETACH: <sys/mount.h> and <linux/mount.h> exclude each other */);
+}
+
+int sys_execveat(int fd, char *const argv[], char *const envp[])
+{
+	return (int)syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+}
+
+/* Fork into new namespaces.  A surrounding container may know clone(2) only. */
+pid_t sys_clone(uint64_t flags)
+{
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0 && errno == ENOSYS)
+		pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+	return (pid_t)pid;
+}
+
+int sys_close_on_exec_from(unsigned int first_fd)
+{
+	return (int)syscall(SYS_close_range, first_fd, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
+bool write_whole(int fd, const void *data, size_t size)
+{
+	const char *at = data;
+
+	while (size) {
+		ssize_t written = write(fd, at, size);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return false;
+		at += written;
+		size -= (size_t)written;
+	}
+	return true;
+}

@@ -1,0 +1,172 @@
+"""The command line for people, by typer; a verb's work is imported when the verb is used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from sandbox.cli.command_line import Call, request
+from sandbox.cli.options import OPTIONS
+
+app = typer.Typer(
+    name="sandbox",
+    help="Run a command in a container that you own: no root, no daemon.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    pretty_exceptions_enable=False,
+)
+profile_app = typer.Typer(help="See the profiles.", no_args_is_help=True)
+app.add_typer(profile_app, name="profile")
+
+
+def _with_options(verb: str, *extra: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a function that takes **values the options of `verb` from the table, so that typer sees them."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = []
+    for option in OPTIONS:
+        if verb not in option.verbs:
+            continue
+        spelling = f"{option.names[0]}/{option.names[1]}" if option.negatable else option.name
+        info = typer.Option(
+            *([spelling, option.short] if option.short else [spelling]),
+            help=option.help,
+            metavar=option.metavar or None,
+            show_default=False,
+        )
+        kind: Any = list[str] | None if option.repeat else str | None if option.metavar else bool | None
+        default = None if option.metavar or option.negatable else False
+        if not option.metavar and not option.negatable:
+            kind = bool
+        parameters.append(
+            inspect.Parameter(option.field, keyword, default=default, annotation=Annotated[kind, info])
+        )
+    parameters += extra
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return function
+
+    return decorate
+
+
+_COMMAND = inspect.Parameter(
+    "command",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND [ARG]...", help="What to run inside.", show_default=False)
+    ],
+)
+_OUTPUT = inspect.Parameter(
+    "output",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="Write a bundle there instead.", show_default=False)
+    ],
+)
+_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)],
+)
+# The command's own options are its own.
+_STOP = {"allow_interspersed_args": False}
+
+
+@app.command(context_settings=_STOP)
+@_with_options("run", _COMMAND)
+def run(**values: Any) -> None:
+    """Run COMMAND inside, in the foreground.
+
+    Its standard streams are the caller's, its exit status is the command's: 128+N for a signal N,
+    127 not found, 126 not executable, 125 for a failure of our own.
+
+    Examples:
+
+      sandbox run -- make check
+
+      sandbox run -p untrusted --read ./input -- ./tool input
+    """
+    from sandbox.cli.run import run as run_command
+
+    run_command(values, values.pop("command") or [], Call(_program, b"", ""))
+
+
+@app.command(context_settings=_STOP)
+@_with_options("spec", _OUTPUT, _COMMAND)
+def spec(**values: Any) -> None:
+    """Print the OCI runtime spec that this run would use, or write a bundle that runc and crun run too."""
+    from sandbox.cli.spec import show, write_bundle
+
+    output = values.pop("output")
+    command = values.pop("command") or ["sh"]
+    if output:
+        write_bundle(request(values), command, output)
+    else:
+        show(request(values), command)
+
+
+@app.command(context_settings=_STOP)
+@_with_options("explain", _JSON)
+def explain(**values: Any) -> None:
+    """Say what a run would do, each operation with the profile line that it came from."""
+    from sandbox.cli import explain as verb
+    from sandbox.runtime.compilation import compile_request
+
+    as_json = values.pop("as_json")
+    compilation = compile_request(request(values))
+    if as_json:
+        verb.show_json(compilation)
+    else:
+        verb.show(compilation)
+
+
+@profile_app.command("list")
+def profile_list() -> None:
+    """List the profiles that can be named: yours and the shipped ones."""
+    from sandbox.cli.profile import show_list
+
+    show_list()
+
+
+@profile_app.command("show")
+def profile_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile's name or file.")],
+) -> None:
+    """Show a profile after inheritance, each value with where it comes from."""
+    from sandbox.cli.profile import show
+
+    show(name)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sandbox {importlib.metadata.version('sandbox')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+_program = ""
+
+
+def main(program: str, arguments: list[str]) -> None:
+    """Parse and execute; `program` is the launcher's path."""
+    global _program
+    _program = program
+    app(args=arguments, prog_name="sandbox")

@@ -1,0 +1,86 @@
+"""Why a command cannot be executed inside, in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sandbox.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, SandboxError
+from sandbox.plan.ops import BindMount, Environment, Mask, Step, WorkingDirectory
+
+
+class CommandError(SandboxError):
+    """The command cannot be executed inside; exit status 126 or 127 as the shell's."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+def command_error(steps: tuple[Step, ...], command: str, number: int) -> CommandError:
+    """Return the error for `command`, whose execve(2) inside failed with errno `number`."""
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        message, hint = _not_found(steps, command)
+        return CommandError(message, hint=hint, exit_code=EXIT_NOT_FOUND)
+    hint = ""
+    if number == errno.EACCES:
+        hint = f"make it executable: chmod +x {command}" if "/" in command else "check the permissions along its path"
+    if number == errno.ENOEXEC:
+        hint = "it is neither a program for this machine nor a script that starts with #!"
+    return CommandError(
+        f"{command}: cannot be executed inside the sandbox: {os.strerror(number)}",
+        hint=hint,
+        exit_code=EXIT_NOT_EXECUTABLE,
+    )
+
+
+def _not_found(steps: tuple[Step, ...], command: str) -> tuple[str, str]:
+    """Return message and hint; the host is looked at only to say what differs."""
+    if "/" in command:
+        directory = next((step.op.path for step in steps if isinstance(step.op, WorkingDirectory)), "/")
+        path = os.path.normpath(os.path.join(directory, command))
+        if _visible(steps, path) and os.path.exists(path):
+            return (
+                f"{command}: its interpreter was not found inside the sandbox",
+                f"see the first line of {path} (#!…), or its ELF interpreter: file {path}",
+            )
+        if os.path.exists(path):
+            return (
+                f"{command}: not found inside the sandbox, though it exists outside",
+                f"let the sandbox see it: --read {os.path.dirname(path)}",
+            )
+        return f"{command}: no such file inside the sandbox", ""
+    search = _search_path(steps)
+    message = f"{command}: command not found inside the sandbox (PATH={search})"
+    from shutil import which  # late: only here
+
+    outside = which(command)
+    if outside is None:
+        return message, "it is not on the PATH outside either; is it installed?"
+    if _visible(steps, os.path.realpath(outside)):
+        return message, f"outside it is {outside}; add its directory: --env PATH={search}:{os.path.dirname(outside)}"
+    return message, f"outside it is {outside}; let the sandbox see it, and call it by its path: --read {outside}"
+
+
+def _search_path(steps: tuple[Step, ...]) -> str:
+    for step in steps:
+        if isinstance(step.op, Environment):
+            for variable in step.op.set:
+                if variable.startswith("PATH="):
+                    return variable.removeprefix("PATH=")
+            if "PATH" in step.op.keep:
+                return os.environ.get("PATH", "")
+    return ""
+
+
+def _visible(steps: tuple[Step, ...], path: str) -> bool:
+    """Is the host's `path` shown at the same place inside?"""
+    shown = False
+    for step in steps:
+        place = getattr(step.op, "target", "")
+        if place and (path == place or path.startswith(place.rstrip("/") + "/")):
+            if isinstance(step.op, BindMount):
+                shown = step.op.source == place
+            elif isinstance(step.op, Mask) or type(step.op).__name__ == "NewMount":
+                shown = False
+    return shown

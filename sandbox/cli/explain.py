@@ -1,0 +1,52 @@
+"""`sandbox explain`: the plan in words, each operation with the profile line that it came from."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from typing import Any
+
+import msgspec
+
+from sandbox.plan.ops import Flag, Step
+from sandbox.plan.words import describe
+from sandbox.runtime.compilation import Compilation
+
+
+def show(compilation: Compilation) -> None:
+    """Print the plan as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    # A pipe has no width of its own: nothing is folded there.
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("operation", overflow="fold")
+    table.add_column("from", overflow="fold", style="dim")
+    for step in compilation.plan.steps:
+        table.add_row(_words(step), step.origin)
+    console.print(table)
+
+
+def _words(step: Step) -> str:
+    if step.flags & Flag.OTHERWISE:
+        return f"otherwise {describe(step.op)}"
+    return f"{describe(step.op)}, if it is there" if step.flags & Flag.IF_PRESENT else describe(step.op)
+
+
+def show_json(compilation: Compilation) -> None:
+    """Print the plan as a JSON array of {operation, words, from, fields}."""
+    document = [
+        {
+            "operation": type(step.op).__name__,
+            "words": _words(step),
+            "from": step.origin,
+            "fields": {name: _plain(getattr(step.op, name)) for name in step.op.__struct_fields__},
+        }
+        for step in compilation.plan.steps
+    ]
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def _plain(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value

@@ -1,0 +1,69 @@
+"""The options of `run`, `spec` and `explain`, declared once.
+
+From this table come the launcher's (where does the command begin? `sandbox/plan/header.py`), the
+parser of the start path (`command_line.py`) and the help of the verbs (`app.py`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ALL = ("run", "spec", "explain")
+
+
+class Option(NamedTuple):
+    """An option; one with a `metavar` takes a value."""
+
+    name: str  # as in the profile's words: --read; a flag may be turned off by --no-…
+    help: str
+    key: str = ""  # the profile key of the same meaning, empty where there is none
+    short: str = ""
+    metavar: str = ""
+    repeat: bool = False
+    negatable: bool = False
+    keeps_plan: bool = True  # False: more is asked for than a run, and Python has to look
+    verbs: tuple[str, ...] = ALL
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All long spellings."""
+        return (self.name, "--no-" + self.name[2:]) if self.negatable else (self.name,)
+
+    @property
+    def field(self) -> str:
+        """The name under which a parser keeps the value."""
+        return self.name[2:].replace("-", "_")
+
+
+OPTIONS = (
+    Option(
+        "--profile",
+        "A profile's name or file; several are laid one over the other.",
+        short="-p",
+        metavar="NAME|PATH",
+        repeat=True,
+    ),
+    Option("--read", "Let PATH be read inside.", "filesystem.read", metavar="PATH", repeat=True),
+    Option("--write", "Let PATH be read and written inside.", "filesystem.write", metavar="PATH", repeat=True),
+    Option("--hide", "Hide PATH, whatever else shows it.", "filesystem.hide", metavar="PATH", repeat=True),
+    Option("--tmp", "Put an empty directory, gone afterwards, at PATH.", "filesystem.tmp", metavar="PATH", repeat=True),
+    Option(
+        "--env",
+        "Set a variable, or keep the caller's.",
+        "environment",
+        metavar="NAME[=VALUE]",
+        repeat=True,
+    ),
+    Option("--network", "none: loopback only; host: the host's network.", "network.mode", metavar="none|host"),
+    Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY"),
+    Option("--hostname", "The host name inside.", "process.hostname", metavar="NAME"),
+    Option("--tty", "A terminal of the sandbox's own, or none; otherwise as found.", "process.tty", negatable=True),
+    Option("--name", "The sandbox's name while it runs.", metavar="ID", verbs=("run",)),
+    Option(
+        "--dry-run",
+        "Make the plan, say what would be done, and do nothing.",
+        keeps_plan=False,
+        verbs=("run",),
+    ),
+    Option("--verbose", "Say what was read, and how long it took.", keeps_plan=False, verbs=("run",)),
+)

@@ -1,0 +1,53 @@
+"""Put a failure that nsinit reports into words: where the user wrote it, which call refused what,
+why on this host, and what to do.
+
+Executed by the monitor (`nsinit/python.c`) when everything has been cleaned up:
+
+    PLAN_FD INDEX CALL ERRNO SUBJECT COMMAND…
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from typing import TYPE_CHECKING
+
+from sandbox.errors import HostError, SandboxError, describe
+
+if TYPE_CHECKING:
+    from sandbox.plan.ops import Step
+
+
+def main() -> None:
+    """Print the failure, and exit with the status that it has."""
+    descriptor, index, call, number, subject, *command = sys.argv[1:]
+    from sandbox.plan.encode import decode
+
+    with open(int(descriptor), "rb") as file:
+        plan = decode(file.read())
+    error: SandboxError
+    if call == "exec":
+        from sandbox.cli.execution import command_error
+
+        error = command_error(plan.steps, command[0], int(number))
+    else:
+        error = refusal(plan.steps[int(index)], call, int(number), subject)
+    print(describe(error), file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+def refusal(step: Step, call: str, number: int, subject: str) -> HostError:
+    """Return the error for `step`, whose system call `call` failed on `subject` with errno `number`."""
+    from sandbox.kernel.diagnosis import cure
+    from sandbox.plan.words import describe as words
+
+    if call == "init":
+        return HostError(f"the sandbox's first process ended without a report: {subject}")
+    reason = os.strerror(number)
+    on = f" on {subject}" if subject and subject not in words(step.op) else ""
+    return HostError(
+        f"cannot {words(step.op)}: {reason} ({call}{on})",
+        where=step.origin,
+        hint=cure(step.op, call, number, subject),
+    )

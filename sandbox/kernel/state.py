@@ -1,0 +1,125 @@
+"""Where the state of a user's sandboxes lies, made safely (XDG Base Directory Specification).
+
+    $XDG_RUNTIME_DIR/sandbox, else /run/user/UID/sandbox, else /tmp/sandbox-UID/sandbox
+        plans/       kept plans
+        containers/  a directory for each running sandbox
+
+Whatever is not ours alone is passed over or refused: who could write here could have their plans
+executed.  The launcher (`nsinit/launch.c`) looks in the same places by the same rules.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sandbox.errors import HostError
+from sandbox.plan.inputs import Inputs
+
+PLANS_KEPT = 256
+"""More kept plans than this, and the oldest go."""
+
+
+def state_dir(inputs: Inputs) -> str:
+    """Return the directory of the state, made where it is absent.  Raises HostError if there is no safe place."""
+    runtime = inputs.variable("XDG_RUNTIME_DIR")
+    uid = os.geteuid()
+    bases = [runtime] if runtime and runtime.startswith("/") else []
+    bases.append(f"/run/user/{uid}")
+    base = next((path for path in bases if _ours_alone(path)), "")
+    if not base:
+        base = f"/tmp/sandbox-{uid}"
+        _make(base)
+    path = os.path.join(os.path.realpath(base), "sandbox")
+    _make(path)
+    for name in ("plans", "containers"):
+        _make(f"{path}/{name}")
+    return path
+
+
+def _ours_alone(path: str) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _make(path: str) -> None:
+    """Make the directory `path`, or see that it is one that we made."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise HostError(
+            f"cannot make {path}: {error.strerror}",
+            hint="set XDG_RUNTIME_DIR to a directory of your own that is writable",
+        ) from error
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise HostError(
+            f"{path} is not a directory that belongs to you alone",
+            hint=f"see who made it: ls -ld {path}; then remove it",
+        )
+
+
+def keep_plan(state: str, name: str, data: bytes) -> int:
+    """Write a plan under its name, and return a descriptor open on it for reading.
+
+    The plan appears whole or not at all.  Where it cannot be kept (no space, read-only) it lives in
+    memory for this run.
+    """
+    directory = f"{state}/plans"
+    temporary = f"{directory}/{name}.{os.getpid()}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return plan_in_memory(data)
+    try:
+        _write(descriptor, data)
+        os.rename(temporary, f"{directory}/{name}")
+    except OSError:
+        os.close(descriptor)
+        os.unlink(temporary)
+        return plan_in_memory(data)
+    _prune(directory)
+    # Not the one that was written through: nobody should find a way to write by it.
+    reader = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(descriptor)
+    return reader
+
+
+def plan_in_memory(data: bytes) -> int:
+    """Return a descriptor open on a plan that no file keeps."""
+    descriptor = os.memfd_create("plan", os.MFD_CLOEXEC)
+    _write(descriptor, data)
+    return descriptor
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _prune(directory: str) -> None:
+    """Remove what a killed writer left, and the oldest plans beyond PLANS_KEPT."""
+    plans: list[tuple[float, str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".tmp"):
+                writer = entry.name.split(".")[-2]
+                if not os.path.exists(f"/proc/{writer}"):
+                    _remove(entry.path)
+            elif entry.name.endswith(".plan"):
+                plans.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
+    for _, path in sorted(plans)[: max(0, len(plans) - PLANS_KEPT)]:
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # another sandbox was quicker

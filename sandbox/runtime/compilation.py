@@ -1,0 +1,52 @@
+"""From a request to a plan: profile → spec → plan, and what it was made from."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from sandbox.kernel.state import state_dir
+from sandbox.lower.container import lower
+from sandbox.lower.host import Host, Origins
+from sandbox.plan.encode import Plan
+from sandbox.plan.inputs import Inputs
+from sandbox.profile.expand import Expansion, Request, expand
+
+# newuidmap(1) is setuid or has a capability: only the system's own directories are looked at.
+HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
+
+
+class Compilation(msgspec.Struct, frozen=True):
+    """A plan, and what it came from."""
+
+    expansion: Expansion
+    plan: Plan
+    state_dir: str
+
+
+def compile_request(request: Request, *, key: bytes = b"", name: str = "") -> Compilation:
+    """Make the plan of a run.  Raises a SandboxError that says where the user asked for what cannot be had."""
+    inputs = Inputs()
+    inputs.kernel()
+    state = state_dir(inputs)
+    expansion = expand(request, inputs, state_dir=state)
+    linux = expansion.spec.linux
+    ranges = linux is not None and len(linux.uid_mappings) > 1
+    host = Host(
+        uid=request.uid,
+        gid=request.gid,
+        state_dir=state,
+        newuidmap=_helper("newuidmap", inputs) if ranges else "",
+        newgidmap=_helper("newgidmap", inputs) if ranges else "",
+    )
+    steps = lower(expansion.spec, host, Origins(expansion.origins), name=name)
+    return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), steps), state)
+
+
+def _helper(name: str, inputs: Inputs) -> str:
+    """Return the path of a program, "" if it is not installed."""
+    for directory in HELPER_DIRECTORIES:
+        if inputs.node(f"{directory}/{name}") is not None:
+            return os.path.realpath(f"{directory}/{name}")
+    return ""
