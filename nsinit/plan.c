@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* Reflected CRC-32, as zlib.crc32(); four bits at a time, so that the table stays small. */
-static uint32_t checksum(const uint8_t *data, size_t size)
+static uint32_t crc32(const uint8_t *data, size_t size)
 {
 	static const uint32_t table[16] = {
 		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
@@ -23,6 +23,14 @@ static uint32_t checksum(const uint8_t *data, size_t size)
 		crc = (crc >> 4) ^ table[crc & 15];
 	}
 	return ~crc;
+}
+
+/* The checksum that the header of a plan of `size` bytes ought to have. */
+uint32_t plan_checksum(const uint8_t *data, size_t size)
+{
+	const size_t checked = offsetof(struct plan_header, size);
+
+	return crc32(data + checked, size - checked);
 }
 
 /* Does a part of `count` elements lie within the plan, where its elements are aligned? */
@@ -118,14 +126,13 @@ static bool lists_valid(const struct plan *plan)
 int plan_parse(struct plan *plan, const uint8_t *data, size_t size)
 {
 	const struct plan_header *header = (const struct plan_header *)data;
-	const size_t checked = offsetof(struct plan_header, size);
 
 	*plan = (struct plan){ .data = data, .header = header };
 	errno = EBADMSG;
 	if (size < sizeof(*header) || size > PLAN_MAX_SIZE || memcmp(header->magic, PLAN_MAGIC, sizeof(header->magic)) ||
 	    header->instruction_set != PLAN_INSTRUCTION_SET || header->size != size)
 		return -1;
-	if (header->checksum != checksum(data + checked, size - checked))
+	if (header->checksum != plan_checksum(data, size))
 		return -1;
 	if (!part_fits(header, header->key_at, header->key_size, 1) ||
 	    !part_fits(header, header->inputs_at, header->inputs_count, sizeof(struct plan_input)) ||

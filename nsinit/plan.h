@@ -35,6 +35,7 @@ int plan_dispatch(struct run *run, const struct plan_op *op);
 
 int plan_parse(struct plan *plan, const uint8_t *data, size_t size);
 int plan_read(struct plan *plan, int fd);
+uint32_t plan_checksum(const uint8_t *data, size_t size);
 
 const struct plan_op *plan_next(const struct plan *plan, const struct plan_op *op);
 const struct plan_op *plan_find(const struct plan *plan, enum plan_opcode code);

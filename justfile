@@ -1,0 +1,48 @@
+# The recipes behind ./dev, which first installs what they need.
+
+# List the recipes.
+help:
+    @just --list --unsorted
+
+# Build and test a real project inside the sandbox, and show what can be seen from there.
+demo:
+    tests/as_user examples/demo
+
+# Run the tests as an unprivileged user: ./dev test [PYTEST-ARGUMENT…]
+test *arguments:
+    tests/fetch_source hello
+    tests/as_user pytest -n 2 {{ arguments }}
+
+# Check style: ruff's rules and its format.
+lint:
+    ruff check .
+    ruff format --check .
+
+# Check types, strictly.
+types:
+    mypy --strict sandbox
+
+# Build and install the program into .venv (./dev did it before it came here).
+build:
+    @sandbox --version
+
+# Build nsinit with ASan and UBSan and run the tests with it: ./dev sanitize [PYTEST-ARGUMENT…]
+sanitize *arguments:
+    tests/sanitize {{ arguments }}
+
+# Feed the plan decoder with made-up plans for SECONDS: ./dev fuzz [SECONDS]
+fuzz seconds="60":
+    tests/fuzz/run {{ seconds }}
+
+# Compare start-up times with bubblewrap, crun, runc and firejail; all times land in .build/results/bench.json.
+bench *arguments:
+    @mkdir -p .build/results
+    @tests/as_user python tests/bench/bench.py --json-fd 3 {{ arguments }} 3>.build/results/bench.json
+
+# Write docs/profiles.md anew from the profile schema.
+docs:
+    python -m sandbox.profile.document > docs/profiles.md
+
+# Remove the environment and everything built.
+clean:
+    rm -rf .venv .build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,222 @@
+"""What a test may need of the machine, each found out by trying it.
+
+    @needs("userns", "crun")
+    def test_...
+
+A fact that does not hold skips the test and says why; with SANDBOX_NO_SKIP=1 it fails it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+needs = pytest.mark.needs
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CACHE = CHECKOUT / ".cache"
+
+PROBES: dict[str, Callable[[], str]] = {}
+PROGRAMS = {
+    # The answer to an option that does nothing; a program that cannot start is as good as none.
+    "busybox": ["busybox", "true"],
+    "bwrap": ["bwrap", "--version"],
+    "crun": ["crun", "--version"],
+    "gcc": ["gcc", "--version"],
+    "make": ["make", "--version"],
+    "runc": ["runc", "--version"],
+    "strace": ["strace", "-f", "-o", "/dev/null", "true"],
+    "tmux": ["tmux", "-V"],
+}
+
+
+def why_not(fact: str) -> str:
+    """Return why `fact` does not hold on this machine, or nothing if it does."""
+    if fact not in PROBES and fact not in PROGRAMS:
+        known = ", ".join(sorted({*PROBES, *PROGRAMS}))
+        raise pytest.UsageError(f"needs({fact!r}): no such probe; there are {known}")
+    return _try(fact)
+
+
+@functools.cache
+def _try(fact: str) -> str:
+    if fact in PROBES:
+        return PROBES[fact]()
+    return attempt(PROGRAMS[fact], extra_path="/usr/sbin:/sbin")
+
+
+def attempt(command: list[str], *, extra_path: str = "") -> str:
+    """Run a command; return the last line of its complaint, or nothing if it succeeds."""
+    search = f"{os.environ.get('PATH', os.defpath)}:{extra_path}"
+    if not shutil.which(command[0], path=search):
+        return f"{command[0]}: not found"
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False, env={"PATH": search}
+    )
+    if result.returncode == 0:
+        return ""
+    return (result.stderr.strip().splitlines() or [f"{command[0]}: exit status {result.returncode}"])[-1]
+
+
+def inside(*, code: str) -> str:
+    """Try Python code in new user and mount namespaces, with `call(number, *arguments)` at hand."""
+    prelude = (
+        "import ctypes, os, sys\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "def call(number, *arguments):\n"
+        "    result = libc.syscall(ctypes.c_long(number), *arguments)\n"
+        "    if result < 0: sys.exit(f'system call {number}: {os.strerror(ctypes.get_errno())}')\n"
+        "    return result\n"
+    )
+    return attempt(["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-I", "-c", prelude + code])
+
+
+def probe(function: Callable[[], str]) -> Callable[[], str]:
+    PROBES[function.__name__] = function
+    return function
+
+
+@probe
+def root() -> str:
+    return "" if os.geteuid() == 0 else "not root"
+
+
+@probe
+def not_root() -> str:
+    return "" if os.geteuid() != 0 else "root"
+
+
+@probe
+def userns() -> str:
+    return attempt(["unshare", "--user", "--map-root-user", "true"])
+
+
+@probe
+def mountns() -> str:
+    return attempt(["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
+
+
+@probe
+def netns() -> str:
+    return attempt(["unshare", "--user", "--map-root-user", "--net", "true"])
+
+
+@probe
+def new_proc() -> str:
+    """Hold only where no part of the host's /proc is covered, which is not so in most containers."""
+    mount = ["mount", "-t", "proc", "proc", "/proc"]
+    return attempt(["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", *mount])
+
+
+@probe
+def newuidmap() -> str:
+    if not shutil.which("newuidmap"):
+        return "newuidmap: not found"
+    return attempt(["unshare", "--user", "--map-root-user", "--map-auto", "true"])
+
+
+@probe
+def openat2() -> str:
+    return inside(code="how = (ctypes.c_uint64 * 3)(0o10000000, 0, 0x10); call(437, -100, b'/', how, 24)")
+
+
+@probe
+def open_tree() -> str:
+    return inside(code="call(428, -100, b'/usr', 0x8001 | 0o2000000)")
+
+
+@probe
+def mount_setattr() -> str:
+    return inside(
+        code="tree = call(428, -100, b'/usr', 0x8001 | 0o2000000)\n"
+        "attributes = (ctypes.c_uint64 * 4)(1, 0, 0, 0)\n"
+        "call(442, tree, b'', 0x9000, attributes, 32)"
+    )
+
+
+@probe
+def seccomp() -> str:
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError as error:
+        return str(error)
+    # One instruction: allow.
+    return inside(
+        code="instruction = ctypes.create_string_buffer(bytes([6, 0, 0, 0, 0, 0, 0xff, 0x7f]))\n"
+        "class Program(ctypes.Structure): _fields_ = [('length', ctypes.c_ushort), ('filter', ctypes.c_void_p)]\n"
+        "program = Program(1, ctypes.addressof(instruction))\n"
+        "libc.prctl(38, 1, 0, 0, 0)\n"
+        "call(317 if os.uname().machine == 'x86_64' else 277, 1, 0, ctypes.byref(program))"
+    )
+
+
+def own_cgroup() -> Path | None:
+    """Return the cgroup2 directory that this process is in."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            directory = Path("/sys/fs/cgroup") / line[3:].lstrip("/")
+            return directory if (directory / "cgroup.procs").exists() else None
+    return None
+
+
+@probe
+def cgroup2() -> str:
+    """Try what a delegation permits: a cgroup beside ours, and a process in it."""
+    own = own_cgroup()
+    if own is None:
+        return "/sys/fs/cgroup is not cgroup2, or not the part we are in"
+    sibling = own.parent / f"probe-{os.getpid()}"
+    try:
+        sibling.mkdir()
+    except OSError as error:
+        return f"not delegated: {error}"
+    try:
+        result = attempt(["sh", "-c", f"echo $$ >{sibling}/cgroup.procs"])
+    finally:
+        sibling.rmdir()
+    return result
+
+
+def _controller(name: str) -> Callable[[], str]:
+    def controller() -> str:
+        own = own_cgroup()
+        if own is None:
+            return "no cgroup2"
+        delegated = (own.parent / "cgroup.controllers").read_text().split()
+        return "" if name in delegated else f"the cgroup controller {name} is not delegated here"
+
+    return controller
+
+
+for _name in ("cpu", "memory", "pids"):
+    PROBES[f"cgroup_{_name}"] = _controller(_name)
+
+
+@probe
+def tun() -> str:
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+@probe
+def user_manager() -> str:
+    bus = Path(os.environ.get("XDG_RUNTIME_DIR", "/"), "bus")
+    if "DBUS_SESSION_BUS_ADDRESS" not in os.environ and not bus.exists():
+        return "no bus of a user manager"
+    return attempt(["systemctl", "--user", "show-environment"])
+
+
+@probe
+def hello_source() -> str:
+    return "" if (CACHE / "hello/configure").exists() else "no .cache/hello: run tests/fetch_source hello"
