@@ -84,9 +84,13 @@ static bool kept(const struct plan *plan, const struct plan_environment *op, con
 		return false;
 	memcpy(name, variable, length);
 	name[length] = 0;
-	for (uint32_t i = 0; i < op->keep.count; i++)
-		if (!fnmatch(plan_item(plan, op->keep, i), name, 0))
-			return true;
+	/* The last pattern that matches decides; one with a "!" keeps out. */
+	for (uint32_t i = op->keep.count; i-- > 0;) {
+		const char *pattern = plan_item(plan, op->keep, i);
+
+		if (!fnmatch(pattern + (*pattern == '!'), name, 0))
+			return *pattern != '!';
+	}
 	return false;
 }
 

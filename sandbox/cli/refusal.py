@@ -25,6 +25,7 @@ def main() -> None:
     from sandbox.plan.encode import decode
 
     with open(int(descriptor), "rb") as file:
+        file.seek(0)  # whoever wrote it may have left off at the end
         plan = decode(file.read())
     error: SandboxError
     if call == "exec":

@@ -107,7 +107,10 @@ class Register(Op):
 
 @op(0x05, MONITOR)
 class Environment(Op):
-    """Give the command those variables of the caller whose name matches `keep` (fnmatch(3)), and `set`."""
+    """Give the command the variables `set`, and those of the caller that `keep` lets through.
+
+    Of the patterns of `keep` (fnmatch(3)) the last that matches a name decides; one that starts with `!` keeps out.
+    """
 
     keep: Texts
     set: Texts

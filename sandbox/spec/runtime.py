@@ -14,6 +14,9 @@ import msgspec
 
 from sandbox.errors import SpecError
 
+OCI_VERSION = "1.0.2"
+"""What is written: the newest version of which all users that we know read everything that we use."""
+
 ANNOTATION = "dev.sandbox."
 """Prefix of what a profile wants beyond OCI; other runtimes pass such annotations over."""
 
@@ -200,7 +203,7 @@ class Linux(Struct, kw_only=True):
 class Spec(Struct, kw_only=True):
     """A container's `config.json`."""
 
-    oci_version: str = "1.0.2"
+    oci_version: str = ""
     root: Root | None = None
     mounts: list[Mount] = []
     process: Process | None = None
@@ -224,6 +227,7 @@ def decode(document: bytes) -> Spec:
 
 def encode(spec: Spec) -> bytes:
     """Return `spec` as indented JSON with a final newline."""
+    spec = msgspec.structs.replace(spec, oci_version=spec.oci_version or OCI_VERSION)
     return msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n"
 
 

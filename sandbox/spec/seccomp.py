@@ -107,7 +107,9 @@ def _check_rule(rule: Syscall, where: str) -> None:
         place = f"{where}.args[{index}]"
         _check_word(argument.op, OPERATORS, f"{place}.op")
         if not 0 <= argument.index <= _LAST_ARGUMENT:
-            raise SpecError(f"{argument.index}: a system call has arguments 0 to {_LAST_ARGUMENT}", where=f"{place}.index")
+            raise SpecError(
+                f"{argument.index}: a system call has arguments 0 to {_LAST_ARGUMENT}", where=f"{place}.index"
+            )
         for member, value in (("value", argument.value), ("valueTwo", argument.value_two)):
             if not 0 <= value <= _LAST_VALUE:
                 raise SpecError(f"{value} does not fit into 64 bits without sign", where=f"{place}.{member}")

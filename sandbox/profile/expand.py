@@ -1,0 +1,332 @@
+"""From profiles and options to an OCI runtime spec, with the origin of each value.
+
+Decides the defaults, and how each section of a profile is said in the spec.  Looks at the host
+through `Inputs` alone, so that a plan made from the result knows when it is stale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from msgspec.json import encode
+
+from sandbox.errors import HostError, ProfileError
+from sandbox.kernel.ids import Range, account, subordinate
+from sandbox.plan.inputs import Inputs
+from sandbox.profile import limits, mounts
+from sandbox.profile.environment import SEARCH_PATH, kept, variables
+from sandbox.profile.fragment import merge_fragment
+from sandbox.profile.identity import capabilities, id_map, inside_id
+from sandbox.profile.load import Layered, Origin, key_text, load
+from sandbox.profile.paths import Vocabulary, below
+from sandbox.profile.policy import VISIBLE, Access, Policy
+from sandbox.profile.resolve import Resolver
+from sandbox.profile.rules import policy
+from sandbox.spec.runtime import (
+    ANNOTATION,
+    IdMapping,
+    Linux,
+    Namespace,
+    Process,
+    Root,
+    Scheduler,
+    Seccomp,
+    Spec,
+    User,
+)
+
+__all__ = ["Expansion", "Request", "expand", "kept", "layers"]
+
+NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "cgroup")
+
+
+class Request(NamedTuple):
+    """What was asked for, by whom and from where."""
+
+    profiles: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]  # profile key, value: ("filesystem.read", "/srv")
+    cwd: str  # absolute, as getcwd(2) says
+    uid: int
+    gid: int
+
+
+class Expansion(NamedTuple):
+    """A spec, and where its parts come from."""
+
+    spec: Spec
+    origins: dict[str, str]  # "mounts[3]" → "build.toml:12: filesystem.write[0]"
+    keep: list[str]  # patterns of variables that are passed in when the command starts
+
+
+class Shown(NamedTuple):
+    """A value as `sandbox profile show` prints it."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def layers(profiles: tuple[str, ...], cwd: str, inputs: Inputs) -> list[Shown]:
+    """Return each value of `profiles` after inheritance, in the order of the schema, with its origin."""
+    layered = load(profiles, (), cwd, inputs)
+    result = []
+    for key, origin in layered.origins.items():
+        value: object = layered.values
+        for part in key:
+            value = value[part]  # type: ignore[index]  # the keys were made from these very values
+        if not isinstance(value, dict):
+            result.append(Shown(key_text(key), value, origin.text))
+    order = {section: number for number, section in enumerate(layered.profile.__struct_fields__)}
+    return sorted(result, key=lambda shown: order[shown.key.partition(".")[0].partition("[")[0]])
+
+
+def expand(request: Request, inputs: Inputs, *, state_dir: str) -> Expansion:
+    """Return the spec for `request`; `state_dir` is the directory of our own state.
+
+    Raises ProfileError that names the line of what cannot be, HostError for what this host lacks.
+    """
+    layered = load(request.profiles, request.options, request.cwd, inputs)
+    return _Expander(request, layered, inputs, state_dir).expansion()
+
+
+class _Expander:
+    """The work of one call; the methods each fill one part of the spec, and note its origins."""
+
+    def __init__(self, request: Request, layered: Layered, inputs: Inputs, state_dir: str) -> None:
+        self.request = request
+        self.layered = layered
+        self.profile = layered.profile
+        self.inputs = inputs
+        self.state_dir = state_dir
+        self.resolver = Resolver(inputs)
+        self.origins: dict[str, str] = {}
+        self.annotations: dict[str, str] = {}
+        self.user_name, self.home = self._account()
+        self.vocabulary = Vocabulary(self.home, request.cwd, inputs)
+
+    def expansion(self) -> Expansion:
+        root = self._root()
+        rules = policy(self.layered, self.vocabulary, self.resolver, state_dir=self.state_dir)
+        process, linux = self._process(rules), self._linux()
+        self._note("hostname", "process", "hostname")
+        hostname = self.profile.process.hostname or "sandbox"
+        spec = Spec(root=root, hostname=hostname, process=process, linux=linux, annotations=self.annotations)
+        self._filesystem(spec, linux, rules)
+        keep = self._environment(process)
+        spec = merge_fragment(spec, self.layered, self.origins, self.resolver, self.state_dir)
+        return Expansion(spec, self.origins, keep)
+
+    def _note(self, place: str, *key: str) -> Origin:
+        """Note that `place` of the spec comes from `key` of the profiles."""
+        origin = self.layered.origin(*key)
+        self.origins[place] = origin.text
+        return origin
+
+    def _annotate(self, name: str, value: str, origin: str) -> None:
+        self.annotations[ANNOTATION + name] = value
+        self.origins[f"annotations.{name}"] = origin
+
+    def _account(self) -> tuple[str, str]:
+        """Return the caller's name and home directory, as far as they are known."""
+        home = self.inputs.variable("HOME") or ""
+        name = self.inputs.variable("USER") or ""
+        if not home.startswith("/") or not name:
+            known = account(self.request.uid, self.inputs)
+            home = home if home.startswith("/") else known.home if known else "/"
+            name = name or (known.name if known else str(self.request.uid))
+        return name, os.path.normpath(home)
+
+    def _root(self) -> Root:
+        where = self._note("root", "root", "from")
+        text = self.profile.root.from_ or "host"
+        if text == "host":
+            self._annotate("root", "fresh", where.text)
+            return Root(path="rootfs", readonly=True)
+        kind, _, path = text.partition(":")
+        if kind != "dir" or not path:
+            raise ProfileError(f'"{text}" is no root', where=where.text, hint='write "host" or "dir:PATH"')
+        found = self.resolver.resolve(self.vocabulary.single(path, where))
+        if not found.directory:
+            reason = "Not a directory" if found.exists else found.refusal or "No such file or directory"
+            raise ProfileError(f"{path}: {reason}", where=where.text, hint="name the directory of a root file system")
+        if below(self.resolver.resolve(self.state_dir).real, found.real):
+            raise ProfileError(f"{path} would show the state of the sandboxes", where=where.text, hint="name another")
+        self._annotate("root", "directory", where.text)
+        return Root(path=found.real, readonly=True)
+
+    def _process(self, rules: Policy) -> Process:
+        section = self.profile.process
+        terminal = "auto" if section.tty is None else "always" if section.tty else "never"
+        self._annotate("terminal", terminal, self.layered.origin("process", "tty").text)
+        self._note("process.terminal", "process", "tty")
+        self._annotate("init", _word(value=section.init is not False), self.layered.origin("process", "init").text)
+        if self.profile.limits.timeout is not None:
+            where = self.layered.origin("limits", "timeout").text
+            self._annotate("timeout", limits.seconds(self.profile.limits.timeout, where), where)
+        process = Process(
+            terminal=section.tty is True,
+            user=self._user(),
+            cwd=self._cwd(rules),
+            capabilities=capabilities(self.layered),
+            no_new_privileges=self.profile.security.no_new_privs is not False,
+        )
+        self._note("process.noNewPrivileges", "security", "no_new_privs")
+        self._note_capabilities()
+        for limit, origin in limits.rlimits(self.layered):
+            self.origins[f"process.rlimits[{len(process.rlimits)}]"] = origin
+            process.rlimits.append(limit)
+        if section.nice is not None:
+            where = self._note("process.scheduler", "process", "nice").text
+            if not -20 <= section.nice <= 19:
+                raise ProfileError(f"{section.nice} is not a nice value", where=where, hint="write -20 to 19")
+            process.scheduler = Scheduler(policy="SCHED_OTHER", nice=section.nice)
+        return process
+
+    def _note_capabilities(self) -> None:
+        names = self.profile.security.capabilities
+        origin = self.layered.origin("security", "capabilities", len(names) - 1) if names else None
+        text = origin.text if origin else self.layered.origin("security", "capabilities").text
+        for kind in ("", ".bounding", ".effective", ".inheritable", ".permitted", ".ambient"):
+            self.origins[f"process.capabilities{kind}"] = text
+
+    def _user(self) -> User:
+        self._note("process.user", "user", "uid")
+        return User(
+            uid=inside_id(self.layered, "uid", self.request.uid),
+            gid=inside_id(self.layered, "gid", self.request.gid),
+            umask=self._umask(),
+        )
+
+    def _umask(self) -> int | None:
+        value = self.profile.process.umask
+        if value is None:
+            return None
+        where = self._note("process.user.umask", "process", "umask").text
+        try:
+            # A bare 27 in TOML is decimal, and surely meant otherwise: only 0o27 reads like what it is.
+            mask = int(value, 8) if isinstance(value, str) and value.isascii() and value.isalnum() else value
+        except ValueError:
+            mask = -1
+        if not isinstance(mask, int) or not 0 <= mask <= 0o777:
+            raise ProfileError(f'"{value}" is not a umask', where=where, hint='write three octal digits: "027"')
+        return mask
+
+    def _cwd(self, rules: Policy) -> str:
+        origin = self._note("process.cwd", "process", "cwd")
+        text = self.profile.process.cwd
+        path = self.request.cwd if text is None else self.vocabulary.single(text, origin)
+        if self.profile.root.from_ not in (None, "host"):
+            return path
+        found = self.resolver.resolve(path)
+        if _reachable(rules, found.real, directory=found.directory):
+            return found.real
+        raise ProfileError(
+            f"the working directory {path} is not there inside",
+            where="" if text is None else origin.text,
+            hint="show it with --read . or --write ., or start elsewhere: --cwd /"
+            if text is None
+            else "show it in [filesystem], or start elsewhere: --cwd /",
+        )
+
+    def _linux(self) -> Linux:
+        own_network = self.profile.network.mode != "host"
+        self._note("linux.namespaces", "network", "mode")
+        names = (*NAMESPACES, "network") if own_network else NAMESPACES
+        user = self.layered.origin("user", "map").text
+        self.origins["linux.uidMappings"] = self.origins["linux.gidMappings"] = user
+        linux = Linux(
+            namespaces=[Namespace(type=name) for name in names],
+            resources=limits.resources(self.layered),
+            seccomp=self._seccomp(),
+        )
+        linux.uid_mappings = self._id_map("uid", self.request.uid)
+        linux.gid_mappings = self._id_map("gid", self.request.gid)
+        for part, key in (("memory", "memory"), ("cpu", "cpus"), ("pids", "pids")):
+            self._note(f"linux.resources.{part}", "limits", key)
+        return linux
+
+    def _id_map(self, kind: Literal["uid", "gid"], own: int) -> list[IdMapping]:
+        if self.profile.user.map != "range":
+            return id_map(self.layered, kind, own, [])
+        return id_map(self.layered, kind, own, self._subordinate(kind))
+
+    def _subordinate(self, kind: Literal["uid", "gid"]) -> list[Range]:
+        known = account(self.request.uid, self.inputs)
+        try:
+            return subordinate(kind, self.request.uid, known.name if known else "", self.inputs)
+        except HostError as error:
+            raise HostError(str(error), where=self.origins["linux.uidMappings"], hint=error.hint) from error
+
+    def _seccomp(self) -> Seccomp | None:
+        security = self.profile.security
+        where = self._note("linux.seccomp", "security", "seccomp")
+        nested = security.nested is True
+        self._annotate("nested", _word(value=nested), self.layered.origin("security", "nested").text)
+        name = security.seccomp or "default"
+        if name == "off":
+            return None
+        from sandbox.profile import seccomp  # late: the tables of system calls are large
+
+        if name in ("default", "strict"):
+            granted = capabilities(self.layered).bounding
+            return seccomp.policy(name, nested=nested, capabilities=frozenset(granted))
+        if "/" not in name and not name.endswith(".json"):
+            raise ProfileError(
+                f'no filter is called "{name}"', where=where.text, hint='write "default", "strict", "off" or a path'
+            )
+        path = self.resolver.resolve(self.vocabulary.single(name, where)).real
+        try:
+            return seccomp.read_policy(self.inputs.read(path), path)
+        except OSError as error:
+            raise ProfileError(f"{path}: {error.strerror}", where=where.text) from error
+
+    def _filesystem(self, spec: Spec, linux: Linux, rules: Policy) -> None:
+        fresh = self.annotations[ANNOTATION + "root"] == "fresh"
+        home = self.resolver.resolve(self.home).real
+        placed = mounts.place(rules, home=home, fresh=fresh)
+        own_network = self.profile.network.mode != "host"
+        rows = [(mount, f"every sandbox has {mount.destination}") for mount in mounts.standard(own_network=own_network)]
+        for index, (mount, origin) in enumerate([*rows, *placed.mounts]):
+            spec.mounts.append(mount)
+            self.origins[f"mounts[{index}]"] = origin
+        standard = [(path, f"every sandbox hides {path}") for path in mounts.MASKED]
+        for index, (path, origin) in enumerate([*standard, *placed.masked]):
+            linux.masked_paths.append(path)
+            self.origins[f"linux.maskedPaths[{index}]"] = origin
+        for index, path in enumerate(mounts.READ_ONLY):
+            linux.readonly_paths.append(path)
+            self.origins[f"linux.readonlyPaths[{index}]"] = f"every sandbox has {path} read-only"
+        links = {link: target for link, (target, _) in placed.links.items()}
+        self._annotate("symlinks", encode(links).decode(), "filesystem")
+        for link, (_, origin) in placed.links.items():
+            self.origins[f"annotations.symlinks.{link}"] = origin
+
+    def _environment(self, process: Process) -> list[str]:
+        found = variables(self.layered, self._defaults(), self.inputs)
+        for name, (value, origin) in found.set.items():
+            self.origins[f"process.env[{len(process.env)}]"] = origin
+            process.env.append(f"{name}={value}")
+        self.origins["process.env"] = "environment"
+        self._annotate("keep", encode(found.keep).decode(), "environment.keep")
+        return found.keep
+
+    def _defaults(self) -> Mapping[str, str]:
+        return {"PATH": SEARCH_PATH, "HOME": self.home, "USER": self.user_name, "LOGNAME": self.user_name}
+
+
+def _word(*, value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _reachable(rules: Policy, path: str, *, directory: bool) -> bool:
+    """Is there a directory at `path` inside?  `directory`: there is one on the host."""
+    rule = rules.over(path)
+    if rule is not None and rule.access in VISIBLE:
+        return directory
+    if path == "/" or (rule is not None and rule.access is Access.OWN):
+        return True
+    if rule is not None and rule.access is Access.TMP and rule.path == path:
+        return True
+    return any(entry.access is not Access.HIDE for entry in rules.inside(path))

@@ -1,0 +1,53 @@
+"""Who the command is: ids inside and outside, and capabilities."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sandbox.errors import ProfileError
+from sandbox.kernel.ids import Range
+from sandbox.profile.load import Layered
+from sandbox.spec.runtime import Capabilities, IdMapping
+
+ID_LIMIT = 2**32 - 1
+
+
+def inside_id(layered: Layered, kind: Literal["uid", "gid"], own: int) -> int:
+    """Return the caller's id inside.  Raises ProfileError."""
+    chosen: int | None = getattr(layered.profile.user, kind)
+    if chosen is None:
+        return own
+    if not 0 <= chosen < ID_LIMIT:
+        raise ProfileError(f"{chosen} is not an id", where=layered.origin("user", kind).text)
+    return chosen
+
+
+def id_map(layered: Layered, kind: Literal["uid", "gid"], own: int, ranges: list[Range]) -> list[IdMapping]:
+    """Return the map of one kind of ids: the caller's own, and `ranges` from 0 around it.  Raises ProfileError."""
+    return fill(own, inside_id(layered, kind, own), ranges)
+
+
+def fill(own: int, inside: int, ranges: list[Range]) -> list[IdMapping]:
+    """Return a map in which `own` is `inside`, and `ranges` follow one another from 0 around it."""
+    result = [IdMapping(container_id=inside, host_id=own, size=1)]
+    at = 0
+    for start, count in ranges:
+        while count and at < ID_LIMIT:
+            if at == inside:
+                at += 1
+            size = min(count, inside - at if at < inside else ID_LIMIT - at)
+            result.append(IdMapping(container_id=at, host_id=start, size=size))
+            at, start, count = at + size, start + size, count - size
+    return sorted(result, key=lambda entry: entry.container_id)
+
+
+def capabilities(layered: Layered) -> Capabilities:
+    """Return the five sets: what is asked for in all of them, so that it outlives execve(2)."""
+    names = []
+    for name in layered.profile.security.capabilities:
+        full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+        if full not in names:
+            names.append(full)
+    return Capabilities(
+        bounding=list(names), effective=list(names), inheritable=list(names), permitted=list(names), ambient=list(names)
+    )

@@ -1,0 +1,293 @@
+"""Find profiles, read them, and lay them over one another.
+
+Decides which file a name means, the order of the layers, and how their values come together; each
+value keeps where it was written.  What the values mean is left to `expand`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from typing import Any, NamedTuple
+
+import msgspec
+
+import sandbox
+from sandbox.errors import ProfileError
+from sandbox.plan.inputs import Inputs
+from sandbox.profile.lines import Key, positions
+from sandbox.profile.schema import Profile
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+# How the options of the command line are spelled whose name is not the last part of their key.
+_SPELLINGS = {"network.mode": "--network", "environment": "--env"}
+
+
+class Origin(NamedTuple):
+    """Where a value was written."""
+
+    text: str  # "build.toml:12: filesystem.write[0]", or "--write PATH"
+    layer: int  # the later layer has the higher number
+    file: bool  # in a profile, not on the command line
+
+
+class Layer(NamedTuple):
+    """One profile, or the options of the command line, as it was written."""
+
+    label: str  # what stands before the line number; empty for the command line
+    path: str  # the profile's file
+    values: dict[str, Any]
+    lines: dict[Key, int]
+    words: dict[Key, str]  # origins that are not lines of a file
+
+
+class Layered(NamedTuple):
+    """All layers, laid over one another."""
+
+    profile: Profile
+    values: dict[str, Any]  # the same as plain tables and lists
+    origins: dict[Key, Origin]  # of each single value and each element of a list
+    files: tuple[str, ...]  # that were read
+
+    def origin(self, *key: str | int) -> Origin:
+        """Return where `key` was written; of a value that nobody wrote, that it is the default."""
+        found = self.origins.get(key)
+        return found if found is not None else Origin(f"default: {key_text(key)}", -1, file=False)
+
+
+def key_text(key: Key) -> str:
+    """Return `key` as people write it: `filesystem.read[1]`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def user_directory(inputs: Inputs) -> str:
+    """Return the directory of the user's own configuration, empty where there is no home.
+
+    XDG Base Directory Specification: a relative path in the variable is to be ignored.
+    """
+    configured = inputs.variable("XDG_CONFIG_HOME") or ""
+    if configured.startswith("/"):
+        return f"{configured.rstrip('/')}/sandbox"
+    home = inputs.variable("HOME") or ""
+    return f"{home.rstrip('/')}/.config/sandbox" if home.startswith("/") else ""
+
+
+def shipped_directory() -> str:
+    """Return where the shipped profiles lie: in the package, or beside it in a checkout."""
+    package = os.path.dirname(os.path.abspath(sandbox.__file__))
+    inside = f"{package}/profiles"
+    return inside if os.path.isdir(inside) else f"{os.path.dirname(package)}/profiles"
+
+
+def load(profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], cwd: str, inputs: Inputs) -> Layered:
+    """Read `profiles` with all that they extend, and lay `options` over them.
+
+    `options` are pairs of a profile key and a value, as the command line gives them.
+    Raises ProfileError.
+    """
+    stack = _Stack(cwd, inputs)
+    for name in profiles:
+        stack.add(name, cwd, asked_by="--profile", chain=())
+    layers = [*stack.layers, command_line(options)] if options else stack.layers
+    return lay(layers)
+
+
+def lay(layers: list[Layer]) -> Layered:
+    """Lay `layers` over one another: lists grow, tables are merged, of single values the last counts."""
+    values: dict[str, Any] = {}
+    origins: dict[Key, Origin] = {}
+    for number, layer in enumerate(layers):
+        own = {name: value for name, value in layer.values.items() if name != "extends"}
+        _merge(values, own, _Writer(layer, number, origins), (), ())
+    return Layered(
+        profile=msgspec.convert(values, Profile),
+        values=values,
+        origins=origins,
+        files=tuple(layer.path for layer in layers if layer.path),
+    )
+
+
+class _Writer:
+    """Writes down where the values of one layer come from."""
+
+    def __init__(self, layer: Layer, number: int, origins: dict[Key, Origin]) -> None:
+        self.layer = layer
+        self.number = number
+        self.origins = origins
+
+    def note(self, key: Key, written: Key) -> None:
+        """Note that `key` of the result stands at `written` in the layer."""
+        text = self.layer.words.get(written) or _place(self.layer, written)
+        self.origins[key] = Origin(text, self.number, file=bool(self.layer.path))
+
+
+def _place(layer: Layer, key: Key) -> str:
+    line = next((layer.lines[key[:length]] for length in range(len(key), 0, -1) if key[:length] in layer.lines), 0)
+    return f"{layer.label}:{line}: {key_text(key)}"
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any], writer: _Writer, key: Key, written: Key) -> None:
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(into.setdefault(name, {}), dict):
+            writer.note((*key, name), (*written, name))
+            _merge(into[name], value, writer, (*key, name), (*written, name))
+        elif isinstance(value, list) and isinstance(into.setdefault(name, []), list):
+            for index, element in enumerate(value):
+                writer.note((*key, name, len(into[name])), (*written, name, index))
+                into[name].append(element)
+        else:
+            into[name] = value
+            writer.note((*key, name), (*written, name))
+
+
+def command_line(options: tuple[tuple[str, str], ...]) -> Layer:
+    """Return the layer that the options of a command line are."""
+    raw: dict[str, Any] = {}
+    words: dict[Key, str] = {}
+    for key, value in options:
+        option = _SPELLINGS.get(key, "--" + key.rpartition(".")[2])
+        if key == "environment":
+            name, equals, text = value.partition("=")
+            if not name:
+                raise ProfileError(f'"{value}" has no name', where="--env", hint="write --env NAME or --env NAME=VALUE")
+            section = raw.setdefault("environment", {})
+            if equals:
+                section.setdefault("set", {})[name] = text
+                words["environment", "set", name] = f"{option} {name}"
+                continue
+            key, value = "environment.keep", name
+        table, _, name = key.partition(".")
+        if key in _LISTS:
+            elements = raw.setdefault(table, {}).setdefault(name, [])
+            words[table, name, len(elements)] = f"{option} {value}"
+            elements.append(value)
+        else:
+            raw.setdefault(table, {})[name] = value
+            words[table, name] = option if value in ("true", "false") else f"{option} {value}"
+    return Layer("", "", _converted(raw, words), {}, words)
+
+
+_LISTS = ("filesystem.read", "filesystem.write", "filesystem.hide", "filesystem.tmp", "environment.keep")
+
+
+def _converted(raw: dict[str, Any], words: dict[Key, str]) -> dict[str, Any]:
+    """Give the texts of a command line the types that the profile has."""
+    for (table, *rest), option in words.items():
+        name = str(rest[0])
+        value = raw[str(table)][name]
+        single = {str(table): {name: value}}
+        try:
+            section = getattr(msgspec.convert(single, Profile, strict=False), str(table))
+        except msgspec.ValidationError as error:
+            from sandbox.profile.complaint import type_error  # late: only where something is wrong
+
+            refused = type_error(option, "", error)
+            raise ProfileError(f"is refused: {value}", where=option.partition(" ")[0], hint=refused.hint) from error
+        raw[str(table)][name] = getattr(section, name)
+    return raw
+
+
+class _Stack:
+    """The layers so far, each file once."""
+
+    def __init__(self, cwd: str, inputs: Inputs) -> None:
+        self.cwd = cwd
+        self.inputs = inputs
+        self.layers: list[Layer] = []
+
+    def add(self, name: str, directory: str, *, asked_by: str, chain: tuple[str, ...]) -> None:
+        """Add what profile `name` extends, then itself; `chain` are the files that led here."""
+        path, label, content = self._find(name, directory, asked_by)
+        if path in chain:
+            names = " extends ".join(_short(entry) for entry in (*chain[chain.index(path) :], path))
+            raise ProfileError(f"goes in a circle: {names}", where=asked_by, hint="leave out one of them")
+        if any(layer.path == path for layer in self.layers):
+            return
+        layer = parse(label, path, content)
+        extends = layer.values.get("extends", [])
+        for index, parent in enumerate([extends] if isinstance(extends, str) else extends):
+            key: Key = ("extends",) if isinstance(extends, str) else ("extends", index)
+            self.add(parent, os.path.dirname(path), asked_by=_place(layer, key), chain=(*chain, path))
+        self.layers.append(layer)
+
+    def _find(self, name: str, directory: str, asked_by: str) -> tuple[str, str, bytes]:
+        """Return path, label and content of the profile that `name` means, seen from `directory`."""
+        if "/" in name or name.endswith(".toml"):
+            path = os.path.normpath(os.path.join(directory, self._home(name)))
+            content = self._read(path, asked_by)
+            if content is None:
+                raise ProfileError(f"{path}: No such file or directory", where=asked_by)
+            return path, name, content
+        if not _NAME.fullmatch(name):
+            raise ProfileError(f'"{name}" is not the name of a profile', where=asked_by)
+        user = user_directory(self.inputs)
+        shipped = shipped_directory()
+        # The user's first, and its absence is written down: a profile put there shadows ours at once.
+        places = [(f"{user}/profiles", f"{user}/profiles/{name}.toml")] if user else []
+        for folder, label in [*places, (shipped, f"{name}.toml")]:
+            path = f"{folder}/{name}.toml"
+            content = self._read(path, asked_by)
+            if content is not None:
+                return path, self._tilde(label), content
+        raise self._unknown(name, asked_by)
+
+    def _read(self, path: str, asked_by: str) -> bytes | None:
+        try:
+            return self.inputs.read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ProfileError(f"cannot read {path}: {error.strerror}", where=asked_by) from error
+
+    def _home(self, name: str) -> str:
+        home = self.inputs.variable("HOME") if name.startswith("~/") else None
+        return home + name[1:] if home else name
+
+    def _tilde(self, path: str) -> str:
+        home = self.inputs.variable("HOME") or "/"
+        return "~" + path[len(home) :] if len(home) > 1 and path.startswith(home + "/") else path
+
+    def _unknown(self, name: str, asked_by: str) -> ProfileError:
+        from sandbox.profile.complaint import nearest  # late: only where something is wrong
+
+        known = sorted({entry for entry, _ in available(self.inputs)})
+        return ProfileError(f'no profile "{name}"', where=asked_by, hint=nearest(name, known))
+
+
+def _short(path: str) -> str:
+    return os.path.basename(path).removesuffix(".toml")
+
+
+def parse(label: str, path: str, content: bytes) -> Layer:
+    """Read one profile.  Raises ProfileError with the line of what is wrong."""
+    try:
+        document = content.decode()
+        values = tomllib.loads(document)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        from sandbox.profile.complaint import syntax_error  # late: only where something is wrong
+
+        raise syntax_error(label, error) from error
+    try:
+        msgspec.convert(values, Profile)
+    except msgspec.ValidationError as error:
+        from sandbox.profile.complaint import type_error  # late: only where something is wrong
+
+        raise type_error(label, document, error) from error
+    return Layer(label, path, values, positions(document), {})
+
+
+def available(inputs: Inputs) -> list[tuple[str, str]]:
+    """Return name and path of every profile that can be named, sorted; the user's stand for shipped ones."""
+    found: dict[str, str] = {}
+    user = user_directory(inputs)
+    for folder in (shipped_directory(), f"{user}/profiles" if user else ""):
+        for entry in inputs.names(folder) if folder else []:
+            name = entry.removesuffix(".toml")
+            if name != entry and _NAME.fullmatch(name):
+                found[name] = f"{folder}/{entry}"
+    return sorted(found.items())

@@ -1,0 +1,260 @@
+"""What a profile may say: sections, keys, types, and the text that documents each.
+
+`docs/profiles.md` is generated from here (`sandbox.profile.reference`).  What a key means for the
+sandbox is decided in `sandbox.profile.expand`; here stands only what may be written.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of a profile.  A key that is left out is None or empty: another layer may say it."""
+
+
+class RootSection(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What lies at `/` before anything is shown in it."""
+
+    from_: Annotated[
+        str | None,
+        Meta(
+            description='`"host"`: an empty root, into which `[filesystem]` brings parts of the host. '
+            '`"dir:PATH"`: the directory PATH, read-only, as the root. Default: `"host"`.',
+            examples=['from = "dir:~/roots/trixie"'],
+        ),
+    ] = None
+
+
+class FilesystemSection(Section, frozen=True, kw_only=True):
+    """Which parts of the host are shown inside, at their own places.
+
+    What is not named is not there. The more specific path decides: `hide = ["~/.config"]` with
+    `read = ["~/.config/git"]` shows only git's part. At the same path `hide` beats everything; among the others the later
+    layer wins, and within one profile `write` beats `read` beats `tmp`. A symlink is shown as a symlink, and what it
+    leads to is shown at its own place.
+
+    - `~` is the home directory, `$NAME` or `${NAME}` a variable of the environment, `.` and `./sub` the working directory
+      and what lies below it. Other relative paths are refused in a profile.
+    - A leading `?` marks a path that need not exist: `"?/opt"`.
+    - `*`, `?` and `[abc]` match within one name, `**` any number of directories. In `hide` they also match names that
+      begin with a dot. The directories that are listed for it are looked at again before a kept plan is used.
+    - The sandbox's own state and the profiles are never writable inside: a policy that would have it so is refused,
+      and single files of that kind in a writable tree are made read-only.
+    - What is hidden or read-only inside a writable tree is kept in its place: the directories that lead to it cannot be
+      renamed from inside.
+    """
+
+    read: Annotated[
+        list[str], Meta(description="Shown read-only.", examples=['read = ["/usr", "?/opt", "~/.gitconfig"]'])
+    ] = []
+    write: Annotated[
+        list[str], Meta(description="Shown, and writable as far as your own rights go.", examples=['write = ["."]'])
+    ] = []
+    hide: Annotated[
+        list[str],
+        Meta(
+            description="Unreachable, though a tree that holds it is shown. Must exist where it lies in a writable tree, "
+            "unless marked with `?`: what is absent could be made there.",
+            examples=['hide = ["?~/.ssh", "./secrets", "**/.env"]'],
+        ),
+    ] = []
+    tmp: Annotated[
+        list[str],
+        Meta(description="An empty directory in memory, gone afterwards.", examples=['tmp = ["/tmp", "~"]']),
+    ] = []
+
+
+class EnvironmentSection(Section, frozen=True, kw_only=True):
+    """The command's environment. Nothing of yours is passed in unless it is kept.
+
+    PATH, HOME, USER and LOGNAME are set anyway. A later layer that names a variable again decides.
+    """
+
+    keep: Annotated[
+        list[str],
+        Meta(
+            description="Names of variables that are passed in with the value they have when the command starts; "
+            "`*`, `?` and `[…]` match.",
+            examples=['keep = ["LANG", "LC_*"]'],
+        ),
+    ] = []
+    set: Annotated[
+        dict[str, str],
+        Meta(
+            description="Variables and their values. `$NAME` in a value is that variable outside; `$$` is a dollar sign.",
+            examples=['set = { CI = "1", GOPATH = "$HOME/go" }'],
+        ),
+    ] = {}
+    unset: Annotated[
+        list[str],
+        Meta(
+            description="Names, with wildcards as in `keep`, that earlier layers kept or set, and that are not passed in.",
+            examples=['unset = ["COLORTERM"]'],
+        ),
+    ] = []
+
+
+class NetworkSection(Section, frozen=True, kw_only=True):
+    """What the command can reach."""
+
+    mode: Annotated[
+        Literal["none", "host"] | None,
+        Meta(
+            description='`"none"`: an own loopback and nothing else. `"host"`: the host\'s network, '
+            'with all that listens there. Default: `"none"`.',
+            examples=['mode = "none"'],
+        ),
+    ] = None
+
+
+class RlimitPair(Section, frozen=True, kw_only=True):
+    """A soft and a hard limit."""
+
+    soft: Annotated[int | Literal["unlimited"], Meta(description="In force; the command may raise it up to `hard`.")]
+    hard: Annotated[int | Literal["unlimited"], Meta(description="Cannot be raised.")]
+
+
+class LimitsSection(Section, frozen=True, kw_only=True):
+    """How much the command may use."""
+
+    rlimits: Annotated[
+        dict[str, int | Literal["unlimited"] | RlimitPair],
+        Meta(
+            description="Limits of each process, by their names in setrlimit(2), in lower case and without `RLIMIT_`; "
+            'a number, `"unlimited"`, or `{ soft = …, hard = … }`.',
+            examples=["rlimits = { nofile = 4096, core = { soft = 0, hard = 0 } }"],
+        ),
+    ] = {}
+    memory: Annotated[
+        int | str | None,
+        Meta(description="Memory of all processes together, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
+             examples=['memory = "2G"']),
+    ] = None
+    cpus: Annotated[
+        float | None, Meta(description="Processors' worth of time.", examples=["cpus = 1.5"])
+    ] = None
+    pids: Annotated[int | None, Meta(description="Processes and threads together.", examples=["pids = 512"])] = None
+    timeout: Annotated[
+        int | float | str | None,
+        Meta(
+            description="End the command after this time: seconds, or with `ms`, `s`, `m`, `h`, `d`.",
+            examples=['timeout = "90s"'],
+        ),
+    ] = None
+
+
+class UserSection(Section, frozen=True, kw_only=True):
+    """Who the command is inside. Outside it is always you."""
+
+    map: Annotated[
+        Literal["single", "range"] | None,
+        Meta(
+            description='`"single"`: one id exists inside. `"range"`: also those that `/etc/subuid` and `/etc/subgid` '
+            'give you, as installing packages needs. Default: `"single"`.',
+            examples=['map = "range"'],
+        ),
+    ] = None
+    uid: Annotated[int | None, Meta(description="Your user id inside. Default: your own.", examples=["uid = 0"])] = None
+    gid: Annotated[int | None, Meta(description="Your group id inside. Default: your own.", examples=["gid = 0"])] = None
+
+
+class SecuritySection(Section, frozen=True, kw_only=True):
+    """What the kernel does for the command."""
+
+    seccomp: Annotated[
+        str | None,
+        Meta(
+            description='`"default"`, `"strict"`, `"off"`, or the path of a JSON file that holds the `linux.seccomp` '
+            'object of an OCI spec. Default: `"default"`.',
+            examples=['seccomp = "strict"'],
+        ),
+    ] = None
+    capabilities: Annotated[
+        list[str],
+        Meta(
+            description="Capabilities that the command has, over what belongs to the sandbox; none unless named.",
+            examples=['capabilities = ["NET_BIND_SERVICE"]'],
+        ),
+    ] = []
+    no_new_privs: Annotated[
+        bool | None,
+        Meta(description="No program gives more rights than its caller has. Default: true.",
+             examples=["no_new_privs = true"]),
+    ] = None
+    nested: Annotated[
+        bool | None,
+        Meta(
+            description="User namespaces may be made inside, as browsers and other sandboxes do. Default: false.",
+            examples=["nested = true"],
+        ),
+    ] = None
+
+
+class ProcessSection(Section, frozen=True, kw_only=True):
+    """How the command starts."""
+
+    init: Annotated[
+        bool | None,
+        Meta(description="A small process 1 reaps orphans and passes signals on. Default: true.", examples=["init = false"]),
+    ] = None
+    cwd: Annotated[
+        str | None,
+        Meta(description="Where it starts. Default: the working directory.", examples=['cwd = "/tmp"']),
+    ] = None
+    hostname: Annotated[
+        str | None, Meta(description='The host name inside. Default: `"sandbox"`.', examples=['hostname = "build"'])
+    ] = None
+    tty: Annotated[
+        bool | None,
+        Meta(
+            description="`true`: always a terminal of the sandbox's own; `false`: never. Default: where you have one.",
+            examples=["tty = false"],
+        ),
+    ] = None
+    umask: Annotated[
+        int | str | None,
+        Meta(description='Bits that new files do not get, in octal: `"027"` or `0o027`. Default: your own.',
+             examples=['umask = "027"']),
+    ] = None
+    nice: Annotated[
+        int | None, Meta(description="Nice value, -20 to 19. Default: your own.", examples=["nice = 10"])
+    ] = None
+
+
+class Profile(Section, frozen=True, kw_only=True):
+    """A profile.
+
+    `extends` first, then the profile itself, then further profiles and the options of the command line: lists grow from
+    layer to layer, tables are merged, of single values the last one counts.
+    """
+
+    description: Annotated[
+        str | None, Meta(description="One line for `sandbox profile list`.", examples=['description = "build offline"'])
+    ] = None
+    extends: Annotated[
+        str | list[str] | None,
+        Meta(
+            description="Profiles that this one is laid over: a name (yours in `$XDG_CONFIG_HOME/sandbox/profiles` before a "
+            "shipped one), or a path, which is relative to this file.",
+            examples=['extends = "base"'],
+        ),
+    ] = None
+    root: RootSection = RootSection()
+    filesystem: FilesystemSection = FilesystemSection()
+    environment: EnvironmentSection = EnvironmentSection()
+    network: NetworkSection = NetworkSection()
+    limits: LimitsSection = LimitsSection()
+    user: UserSection = UserSection()
+    security: SecuritySection = SecuritySection()
+    process: ProcessSection = ProcessSection()
+    oci: Annotated[
+        dict[str, Any],
+        Meta(
+            description="A fragment of an OCI runtime spec, merged last: objects are merged, lists are appended, "
+            "other values replace.",
+            examples=['[oci.linux.sysctl]\n"net.ipv4.ip_unprivileged_port_start" = "80"'],
+        ),
+    ] = {}

@@ -1,0 +1,235 @@
+"""What a hostile program inside tries, under each shipped profile.
+
+The program is `tests/programs/probe.c`; each of its attempts says `refused ERRNO` or `done`.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from conftest import SECRETS, Sandbox
+from needs import CHECKOUT, needs
+
+pytestmark = needs("userns", "gcc")
+
+PROFILES = ("build", "untrusted", "shell")
+
+# Whatever the profile, none of this may be done.
+REFUSED = (
+    "unshare-user unshare-mount clone-user clone3-user setuid-0 setgroups chroot mount-tmpfs remount-rw umount-proc"
+    " open_tree mknod ptrace-1 open-1-exe open-1-mem open-1-root open-1-fd write-sysrq write-core_pattern"
+    " write-hostname write-userns write-uid_map write-cgroup write-usr write-etc write-root sethostname"
+    " io_uring bpf keyctl add_key userfaultfd perf_event_open kexec_load socket-vsock socket-packet tiocsti loopback"
+).split()
+
+
+def facts(text: str) -> dict[str, list[str]]:
+    """Return the probe's lines by their first word."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        found[name].append(value.strip())
+    return found
+
+
+@pytest.fixture(scope="session")
+def probe_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the probe, compiled."""
+    path = tmp_path_factory.mktemp("probe") / "probe"
+    source = CHECKOUT / "tests/programs/probe.c"
+    subprocess.run(["gcc", "-std=gnu11", "-O1", "-static", "-o", str(path), str(source)], check=True)
+    return path
+
+
+@pytest.fixture
+def probe(probe_binary: Path, project: Path) -> Path:
+    """Return the probe in the project directory."""
+    path = project / "probe"
+    path.write_bytes(probe_binary.read_bytes())
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nothing_that_a_hostile_program_tries_succeeds(sandbox: Sandbox, probe: Path, profile: str) -> None:
+    result = sandbox("run", "-p", profile, "--read", str(probe), str(probe))
+    found = facts(result.stdout)
+
+    assert result.returncode == 0, result.stderr
+    done = [name for name in REFUSED if not found[f"try.{name}"][0].startswith("refused")]
+    assert not done
+    # Process 1 shrugs off what is sent from inside.
+    assert found["try.kill-1"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_capability_no_new_privileges_and_a_filter(sandbox: Sandbox, probe: Path, profile: str) -> None:
+    found = facts(sandbox("run", "-p", profile, "--read", str(probe), str(probe)).stdout)
+    status = dict(line.split(":", 1) for line in found["status"])
+
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2"
+    assert "descriptor" not in found
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_secret_is_readable(
+    sandbox: Sandbox, probe: Path, home: Path, runtime_dir: Path, secret: str, profile: str
+) -> None:
+    """Neither as it comes nor when the whole home is let in: a deny beats an allow."""
+    paths = [str(home / name) for name in SECRETS] + [str(runtime_dir / "containers/auth.json"), str(runtime_dir / "bus")]
+    script = 'for f; do cat "$f" 2>/dev/null; done; true'
+    plain = sandbox("run", "-p", profile, "sh", "-c", script, "sh", *paths)
+    opened = sandbox("run", "-p", profile, "--read", str(home), "sh", "-c", script, "sh", *paths)
+
+    assert plain.returncode == opened.returncode == 0, plain.stderr + opened.stderr
+    assert secret not in plain.stdout
+    assert secret not in opened.stdout
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_host_cannot_be_reached(sandbox: Sandbox, probe: Path, profile: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind("\0sandbox-test-probe")
+        abstract.listen()
+        port = server.getsockname()[1]
+        found = facts(
+            sandbox("run", "-p", profile, "--read", str(probe), str(probe), f":{port}", "@sandbox-test-probe").stdout
+        )
+
+    assert found[f"try.port-{port}"][0].startswith("refused")
+    assert found["try.abstract-sandbox-test-probe"][0].startswith("refused")
+    names = {line.partition(":")[0].strip() for line in found["net"][2:]}
+    assert names == {"lo"}
+
+
+def test_untrusted_can_write_nothing_of_the_host(sandbox: Sandbox, project: Path) -> None:
+    before = sorted(project.rglob("*"))
+    script = (
+        "find / -xdev -not -path '/proc/*' -type d 2>/dev/null | while read -r d; do touch $d/x 2>/dev/null && echo $d; done;"
+        " grep -v tmpfs /proc/self/mounts | awk '$4 ~ /^rw/ {print $2, $3}'"
+    )
+    result = sandbox("run", "-p", "untrusted", "sh", "-c", script)
+
+    writable = [line.split() for line in result.stdout.splitlines() if " " in line]
+    assert {kind for _, kind in writable} <= {"proc", "devpts", "mqueue", "devtmpfs"}
+    assert sorted(project.rglob("*")) == before
+
+
+def test_the_network_of_the_host_is_there_if_asked_for(sandbox: Sandbox, probe: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = facts(sandbox("run", "--network", "host", str(probe), f":{port}").stdout)
+
+    assert found[f"try.port-{port}"] == ["done"]
+
+
+def test_our_image_cannot_be_overwritten_from_inside(sandbox: Sandbox, project: Path) -> None:
+    """runc CVE-2019-5736: `#!/proc/self/exe` makes our own image the interpreter, and shows it to its child."""
+    before = sandbox.binary.read_bytes()
+    (project / "trap").write_text("#!/proc/self/exe\n")
+    (project / "trap").chmod(0o755)
+    attack = (
+        "import os, subprocess, time\n"
+        "children = [subprocess.Popen(['./trap'], stderr=subprocess.DEVNULL) for _ in range(20)]\n"
+        "for pid in ['1', 'self', *[str(child.pid) for child in children]]:\n"
+        "    try:\n"
+        "        fd = os.open(f'/proc/{pid}/exe', os.O_RDONLY)\n"
+        "        open(f'/proc/self/fd/{fd}', 'r+b').write(b'overwritten')\n"
+        "        print('written through', pid)\n"
+        "    except OSError as error: pass\n"
+        "print('tried')\n"
+    )
+    result = sandbox("run", "/usr/bin/python3", "-c", attack)
+    sandbox("run", "./trap")
+
+    assert result.stdout == "tried\n"
+    assert sandbox.binary.read_bytes() == before
+
+
+def test_our_image_is_read_only_even_to_a_root_inside(sandbox: Sandbox, project: Path) -> None:
+    """With every capability and no filter, process 1 and its image stay out of reach."""
+    (project / "root.toml").write_text(
+        'extends = "build"\n[user]\nuid = 0\ngid = 0\n[security]\nseccomp = "off"\nnested = true\n'
+        'capabilities = ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]\n'
+    )
+    before = sandbox.binary.read_bytes()
+    script = (
+        "id -u; mount -o remount,rw,bind /proc/1/exe 2>&1; (echo x > /proc/1/exe) 2>&1; "
+        "ls /proc/1/root/etc >/dev/null 2>&1 && echo root; mkdir /tmp/m && mount -t tmpfs none /tmp/m && echo mounted"
+    )
+    result = sandbox("run", "-p", "./root.toml", "sh", "-c", script)
+
+    assert result.stdout.startswith("0\n")
+    assert "mounted" in result.stdout  # it really has the capabilities
+    assert sandbox.binary.read_bytes() == before
+
+
+def test_a_mount_target_that_is_a_symlink_does_not_lead_outside(sandbox: Sandbox, project: Path, home: Path) -> None:
+    """runc CVE-2021-30465, CVE-2024-45310: nothing is made or mounted outside the new root."""
+    (project / "inner").symlink_to(home / "outside")
+    result = sandbox("run", "--tmp", "./inner/deep", "true")
+
+    assert not (home / "outside").exists()
+    assert result.returncode in (0, 125)
+
+
+def test_a_symlink_planted_by_an_earlier_run_is_refused(sandbox: Sandbox, project: Path, home: Path) -> None:
+    (project / "data").mkdir()
+    (home / "private").mkdir()
+    (home / "private/letter").write_text("dear")
+    assert sandbox("run", "--read", "./data", "sh", "-c", "true").returncode == 0
+    planted = sandbox("run", "sh", "-c", f"rmdir data && ln -s {home}/private data")
+    assert planted.returncode == 0
+    result = sandbox("run", "--read", "./data", "cat", str(home / "private/letter"))
+
+    assert result.returncode == 125
+    assert "is a symlink to" in result.stderr
+    assert "dear" not in result.stdout
+
+
+@pytest.mark.parametrize("victim", ["state", "configuration", "profile"])
+def test_what_we_read_next_time_cannot_be_written(
+    sandbox: Sandbox, project: Path, home: Path, runtime_dir: Path, victim: str
+) -> None:
+    (home / ".config/sandbox/profiles").mkdir(parents=True)
+    (project / "p.toml").write_text('extends = "build"\n')
+    if victim == "state":
+        result = sandbox("run", "--write", str(runtime_dir), "true")
+    elif victim == "configuration":
+        result = sandbox("run", "--write", str(home / ".config"), "true")
+    else:
+        result = sandbox("run", "-p", "./p.toml", "sh", "-c", "echo x >> p.toml; mv p.toml q; rm -f p.toml; true")
+        assert (project / "p.toml").read_text() == 'extends = "build"\n'
+        return
+
+    assert result.returncode == 125
+    assert "writable inside" in result.stderr
+
+
+def test_devices_are_the_hosts_own_and_nothing_else(sandbox: Sandbox, probe: Path) -> None:
+    found = facts(sandbox("run", str(probe)).stdout)
+    nodes = {entry.split()[0]: entry.split()[2] for entry in found["entry"] if entry.split()[1] == "20000"}
+
+    assert nodes == {
+        "/dev/null": "103",
+        "/dev/zero": "105",
+        "/dev/full": "107",
+        "/dev/random": "108",
+        "/dev/urandom": "109",
+        "/dev/tty": "500",
+    }
+
+
+def test_errno_of_an_absent_call_is_enosys(sandbox: Sandbox, probe: Path) -> None:
+    """glibc takes clone3 for absent then, and falls back on clone, whose flags are seen."""
+    found = facts(sandbox("run", str(probe)).stdout)
+
+    assert found["try.clone3-user"] == [f"refused {errno.ENOSYS}"]
+    assert found["try.clone-user"] == [f"refused {errno.EPERM}"]
