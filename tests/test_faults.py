@@ -17,11 +17,20 @@ from test_run import wait_for
 pytestmark = needs("userns")
 
 
+def alive(pid: int) -> bool:
+    """Is there a process that is no zombie?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def gone(pid: int, seconds: float = 10) -> bool:
     """Wait until nothing is left of a process and of what it started."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not descendants(pid) and not Path(f"/proc/{pid}/cmdline").exists():
+        # A zombie is gone: it waits for whoever has become its parent.
+        if not [child for child in {pid, *descendants(pid)} if alive(child)]:
             return True
         time.sleep(0.01)
     return False
@@ -75,6 +84,7 @@ def test_the_monitor_killed_ends_everything_inside(sandbox: Sandbox, project: Pa
     process.wait(10)
 
     assert gone(first)
+    assert sandbox("run", "true").returncode == 0  # and takes away the left-over directory
 
 
 def test_without_init_the_monitor_killed_ends_the_command(sandbox: Sandbox, project: Path) -> None:
@@ -87,6 +97,7 @@ def test_without_init_the_monitor_killed_ends_the_command(sandbox: Sandbox, proj
 
     assert inside
     assert all(gone(pid) for pid in inside)
+    assert sandbox("run", "true").returncode == 0
 
 
 def test_the_first_process_killed_is_an_error_and_not_success(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:

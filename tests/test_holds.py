@@ -61,7 +61,9 @@ def test_nothing_that_a_hostile_program_tries_succeeds(sandbox: Sandbox, probe: 
     found = facts(result.stdout)
 
     assert result.returncode == 0, result.stderr
-    done = [name for name in REFUSED if not found[f"try.{name}"][0].startswith("refused")]
+    # There /etc is an empty directory in memory.
+    harmless = {"write-etc"} if profile == "untrusted" else set()
+    done = [name for name in REFUSED if name not in harmless and not found[f"try.{name}"][0].startswith("refused")]
     assert not done
     # Process 1 shrugs off what is sent from inside.
     assert found["try.kill-1"]
@@ -190,7 +192,7 @@ def test_a_symlink_planted_by_an_earlier_run_is_refused(sandbox: Sandbox, projec
     result = sandbox("run", "--read", "./data", "cat", str(home / "private/letter"))
 
     assert result.returncode == 125
-    assert "is a symlink to" in result.stderr
+    assert "is a symlink in a tree that is writable inside" in result.stderr
     assert "dear" not in result.stdout
 
 
@@ -201,7 +203,12 @@ def test_what_we_read_next_time_cannot_be_written(
     (home / ".config/sandbox/profiles").mkdir(parents=True)
     (project / "p.toml").write_text('extends = "build"\n')
     if victim == "state":
-        result = sandbox("run", "--write", str(runtime_dir), "true")
+        # Hidden by "secrets" as it stands: what is written there is written nowhere.
+        hidden = sandbox("run", "--write", str(runtime_dir), "touch", str(runtime_dir / "sandbox/plans/x"))
+        assert hidden.returncode != 0
+        assert not (runtime_dir / "sandbox/plans/x").exists()
+        (project / "open.toml").write_text('[filesystem]\nread = ["/usr", "/bin", "/lib", "/lib64"]\n')
+        result = sandbox("run", "-p", "./open.toml", "--cwd", "/", "--write", str(runtime_dir), "true")
     elif victim == "configuration":
         result = sandbox("run", "--write", str(home / ".config"), "true")
     else:

@@ -23,7 +23,7 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
         raise UsageError("no command was given", hint="sandbox run [OPTIONS] [--] COMMAND [ARG…]")
     started = time.monotonic()
     name = values.get("name")
-    compilation = compile_request(request(values), key=call.key, name=_checked(name) if name else "")
+    compilation = compile_request(request(values), key=call.key, name="" if name is None else _checked(name))
     if values.get("dry_run"):
         from sandbox.cli.explain import show  # late: for this option alone
 

@@ -137,4 +137,11 @@ def _filter(spec: Spec, origins: Origins) -> list[Step]:
         return []
     from sandbox.kernel import libseccomp  # late: a plan without a filter loads no library
 
-    return [Step(SeccompFilter(program=libseccomp.compile_filter(spec.linux.seccomp)), origins["linux.seccomp"])]
+    seccomp = spec.linux.seccomp
+    if seccomp.listener_path or any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.syscalls):
+        raise SpecError(
+            "a filter that notifies a listener is not supported", where=origins["linux.seccomp"], hint="leave it out"
+        )
+    program = libseccomp.compile_filter(seccomp)
+    flags = libseccomp.filter_flags(seccomp)
+    return [Step(SeccompFilter(program=program, flags=flags), origins["linux.seccomp"])]

@@ -202,7 +202,7 @@ class _Stack:
 
     def add(self, name: str, directory: str, *, asked_by: str, chain: tuple[str, ...]) -> None:
         """Add what profile `name` extends, then itself; `chain` are the files that led here."""
-        path, label, content = self._find(name, directory, asked_by)
+        path, label, content = self._find(name, directory, asked_by, but=chain[-1] if chain else "")
         if path in chain:
             names = " extends ".join(_short(entry) for entry in (*chain[chain.index(path) :], path))
             raise ProfileError(f"goes in a circle: {names}", where=asked_by, hint="leave out one of them")
@@ -215,8 +215,11 @@ class _Stack:
             self.add(parent, os.path.dirname(path), asked_by=_place(layer, key), chain=(*chain, path))
         self.layers.append(layer)
 
-    def _find(self, name: str, directory: str, asked_by: str) -> tuple[str, str, bytes]:
-        """Return path, label and content of the profile that `name` means, seen from `directory`."""
+    def _find(self, name: str, directory: str, asked_by: str, *, but: str) -> tuple[str, str, bytes]:
+        """Return path, label and content of the profile that `name` means, seen from `directory`.
+
+        A name does not mean the file `but`, in which it stands: your build.toml may extend the shipped "build".
+        """
         if "/" in name or name.endswith(".toml"):
             path = os.path.normpath(os.path.join(directory, self._home(name)))
             content = self._read(path, asked_by)
@@ -231,7 +234,7 @@ class _Stack:
         places = [(f"{user}/profiles", f"{user}/profiles/{name}.toml")] if user else []
         for folder, label in [*places, (shipped, f"{name}.toml")]:
             path = f"{folder}/{name}.toml"
-            content = self._read(path, asked_by)
+            content = self._read(path, asked_by) if path != but else None
             if content is not None:
                 return path, self._tilde(label), content
         raise self._unknown(name, asked_by)

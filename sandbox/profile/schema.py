@@ -58,7 +58,7 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
         Meta(
             description="Unreachable, though a tree that holds it is shown. Must exist where it lies in a writable tree, "
             "unless marked with `?`: what is absent could be made there.",
-            examples=['hide = ["?~/.ssh", "./secrets", "**/.env"]'],
+            examples=['hide = ["?~/.ssh", "./secrets", "./**/.env"]'],
         ),
     ] = []
     tmp: Annotated[

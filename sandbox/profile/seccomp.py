@@ -77,8 +77,8 @@ def policy(name: str, *, nested: bool, capabilities: frozenset[str] = frozenset(
     strict = name == "strict"
     namespaces = nested or "CAP_SYS_ADMIN" in capabilities
 
-    # Of a dict, keys alone: a set that keeps its order, so that equal profiles give equal filters.
     workshop = (*WORKSHOP, "personality") if strict else WORKSHOP
+    # Of a dict, keys alone: a set that keeps its order, so that equal profiles give equal filters.
     allowed = dict.fromkeys(BASIC)
     if not strict:
         allowed.update(dict.fromkeys(WORKSHOP))

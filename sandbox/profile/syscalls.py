@@ -19,10 +19,10 @@ BASIC = _words(
     # Files by descriptor, and by path: what may be opened is the mount namespace's matter.
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range open openat"
     " openat2 creat dup dup2 dup3 fcntl flock fsync fdatasync sync syncfs sync_file_range truncate ftruncate fallocate"
-    " fadvise64 readahead sendfile splice tee copy_file_range stat fstat lstat newfstatat statx statfs fstatfs access faccessat"
-    " faccessat2 getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link linkat"
-    " symlink symlinkat readlink readlinkat unlink unlinkat chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat"
-    " umask utime utimes utimensat futimesat file_getattr file_setattr"
+    " fadvise64 readahead sendfile splice tee copy_file_range stat fstat lstat newfstatat statx statfs fstatfs access"
+    " faccessat faccessat2 getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link"
+    " linkat symlink symlinkat readlink readlinkat unlink unlinkat chmod fchmod fchmodat fchmodat2 chown fchown lchown"
+    " fchownat umask utime utimes utimensat futimesat file_getattr file_setattr"
     # For pipes and sockets; the kernel makes no device node in a user namespace.
     " mknod mknodat"
     " setxattr lsetxattr fsetxattr setxattrat getxattr lgetxattr fgetxattr getxattrat"
@@ -56,7 +56,7 @@ BASIC = _words(
     # Sockets, of the families that `seccomp` lets through.
     " bind listen accept accept4 connect getsockname getpeername getsockopt setsockopt shutdown"
     " sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg"
-    # System V shared memory, semaphores and queues, of the sandbox's own IPC namespace: fakeroot, PostgreSQL, test suites.
+    # System V shared memory, semaphores and queues, of the sandbox's own namespace: fakeroot, PostgreSQL.
     " shmget shmat shmctl shmdt semget semop semtimedop semctl msgget msgsnd msgrcv msgctl"
     # Facts about the system, randomness.
     " uname sysinfo getrandom"
