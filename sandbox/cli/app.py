@@ -71,6 +71,14 @@ _OUTPUT = inspect.Parameter(
         str | None, typer.Option("--output", metavar="DIR", help="Write a bundle there instead.", show_default=False)
     ],
 )
+_OWN_IDS = inspect.Parameter(
+    "own_ids",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool, typer.Option("--own-ids", help="Keep your ids inside; crun runs that, runc does not.", show_default=False)
+    ],
+)
 _JSON = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
@@ -101,17 +109,17 @@ def run(**values: Any) -> None:
 
 
 @app.command(context_settings=_STOP)
-@_with_options("spec", _OUTPUT, _COMMAND)
+@_with_options("spec", _OUTPUT, _OWN_IDS, _COMMAND)
 def spec(**values: Any) -> None:
     """Print the OCI runtime spec that this run would use, or write a bundle that runc and crun run too."""
     from sandbox.cli.spec import show, write_bundle
 
-    output = values.pop("output")
+    output, own_ids = values.pop("output"), values.pop("own_ids")
     command = values.pop("command") or ["sh"]
     if output:
-        write_bundle(request(values), command, output)
+        write_bundle(request(values), command, output, own_ids=own_ids)
     else:
-        show(request(values), command)
+        show(request(values), command, own_ids=own_ids)
 
 
 @app.command(context_settings=_STOP)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from json import loads
 
 import msgspec
 
 from sandbox.errors import SandboxError
-from sandbox.kernel.ids import subordinate
-from sandbox.plan.inputs import Inputs
 from sandbox.profile.expand import Request, kept
-from sandbox.runtime.compilation import Compilation, compile_request
+from sandbox.runtime.compilation import compile_request
 from sandbox.spec.runtime import IdMapping, Spec, annotation, encode
 
 
-def show(request: Request, command: Sequence[str]) -> None:
+def show(request: Request, command: Sequence[str], *, own_ids: bool) -> None:
     """Print config.json."""
-    print(encode(portable(compile_request(request), request, command)).decode(), end="")
+    print(encode(portable(request, command, own_ids=own_ids)).decode(), end="")
 
 
-def write_bundle(request: Request, command: Sequence[str], directory: str) -> None:
+def write_bundle(request: Request, command: Sequence[str], directory: str, *, own_ids: bool) -> None:
     """Write `directory` with config.json and the root file system that it names."""
-    spec = portable(compile_request(request), request, command)
+    spec = portable(request, command, own_ids=own_ids)
     try:
         os.makedirs(directory, exist_ok=True)
         if annotation(spec, "root") == "fresh":
@@ -42,34 +41,47 @@ def write_bundle(request: Request, command: Sequence[str], directory: str) -> No
         ) from error
 
 
-def portable(compilation: Compilation, request: Request, command: Sequence[str]) -> Spec:
+def portable(request: Request, command: Sequence[str], *, own_ids: bool) -> Spec:
     """Return the spec with what other runtimes have to find in it.
 
-    They know no variables that are kept and no time of the call: the environment of now is written
-    down.  And runc refuses a map without id 0 ("no user mapping found"), so that a map of one's own
-    id alone is filled up with the first subordinate id, where there is one.
+    They know no variables that are kept: the environment of now is written down.  And runc, run by
+    an ordinary user, has to be that user as id 0 inside (it gives its pipes and its fifo to id 0),
+    so that the caller becomes id 0 unless `own_ids`, which crun can run.
     """
-    spec = compilation.expansion.spec
-    assert spec.process is not None and spec.linux is not None
+    spec = compile_request(request).expansion.spec
+    assert spec.process is not None
     names = {variable.partition("=")[0] for variable in spec.process.env}
     patterns = loads(annotation(spec, "keep", "[]"))
     environment = [f"{name}={value}" for name, value in kept(patterns, os.environ).items() if name not in names]
     process = msgspec.structs.replace(spec.process, args=list(command), env=[*spec.process.env, *environment])
+    spec = msgspec.structs.replace(spec, process=process)
+    return spec if own_ids else _as_root(spec, request)
+
+
+def _as_root(spec: Spec, request: Request) -> Spec:
+    assert spec.process is not None and spec.linux is not None
+    user = spec.process.user
+    if user.uid == 0 and user.gid == 0:
+        return spec
+    print(
+        f"sandbox: note: in this spec you are id 0, not {user.uid}: runc runs no other for an ordinary user\n"
+        "  hint: --own-ids keeps your ids, for crun",
+        file=sys.stderr,
+    )
     linux = msgspec.structs.replace(
         spec.linux,
-        uid_mappings=_with_root("uid", spec.linux.uid_mappings, request),
-        gid_mappings=_with_root("gid", spec.linux.gid_mappings, request),
+        uid_mappings=_from_zero(spec.linux.uid_mappings, request.uid),
+        gid_mappings=_from_zero(spec.linux.gid_mappings, request.gid),
     )
-    return msgspec.structs.replace(spec, process=process, linux=linux)
+    process = msgspec.structs.replace(spec.process, user=msgspec.structs.replace(user, uid=0, gid=0))
+    return msgspec.structs.replace(spec, linux=linux, process=process)
 
 
-def _with_root(kind: str, mappings: list[IdMapping], request: Request) -> list[IdMapping]:
-    if len(mappings) != 1 or mappings[0].container_id == 0:
-        return mappings
-    from pwd import getpwuid
-
-    try:
-        ranges = subordinate(kind, request.uid, getpwuid(request.uid).pw_name, Inputs())
-    except (SandboxError, KeyError):
-        return mappings
-    return [IdMapping(container_id=0, host_id=ranges[0].start, size=1), *mappings]
+def _from_zero(mappings: list[IdMapping], own: int) -> list[IdMapping]:
+    """Return the map with the caller's `own` id as 0, and all others from 1 up."""
+    rows = [IdMapping(container_id=0, host_id=own, size=1)]
+    for entry in mappings:
+        if entry.host_id != own or entry.size != 1:
+            last = rows[-1]
+            rows.append(IdMapping(container_id=last.container_id + last.size, host_id=entry.host_id, size=entry.size))
+    return rows
