@@ -41,7 +41,7 @@ bench *arguments:
 
 # Write docs/profiles.md anew from the profile schema.
 docs:
-    python -m sandbox.profile.document > docs/profiles.md
+    python -m sandbox.profile.reference > docs/profiles.md
 
 # Remove the environment and everything built.
 clean:

@@ -100,7 +100,9 @@ def test_without_init_the_monitor_killed_ends_the_command(sandbox: Sandbox, proj
     assert sandbox("run", "true").returncode == 0
 
 
-def test_the_first_process_killed_is_an_error_and_not_success(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:
+def test_the_first_process_killed_is_an_error_and_not_success(
+    sandbox: Sandbox, project: Path, runtime_dir: Path
+) -> None:
     process = sandbox.popen("run", "sh", "-c", "echo up > ready; sleep 60")
     wait_for(project / "ready")
     (first,) = sandboxed(process.pid)
@@ -131,7 +133,9 @@ def test_many_at_once(sandbox: Sandbox, runtime_dir: Path) -> None:
 
 
 @needs("not_root")
-def test_a_state_directory_that_cannot_be_written_is_an_error_that_names_it(sandbox: Sandbox, runtime_dir: Path) -> None:
+def test_a_state_directory_that_cannot_be_written_is_an_error_that_names_it(
+    sandbox: Sandbox, runtime_dir: Path
+) -> None:
     assert sandbox("run", "true").returncode == 0
     containers = runtime_dir / "sandbox/containers"
     containers.chmod(0o500)

@@ -85,7 +85,10 @@ def test_no_secret_is_readable(
     sandbox: Sandbox, probe: Path, home: Path, runtime_dir: Path, secret: str, profile: str
 ) -> None:
     """Neither as it comes nor when the whole home is let in: a deny beats an allow."""
-    paths = [str(home / name) for name in SECRETS] + [str(runtime_dir / "containers/auth.json"), str(runtime_dir / "bus")]
+    paths = [str(home / name) for name in SECRETS] + [
+        str(runtime_dir / "containers/auth.json"),
+        str(runtime_dir / "bus"),
+    ]
     script = 'for f; do cat "$f" 2>/dev/null; done; true'
     plain = sandbox("run", "-p", profile, "sh", "-c", script, "sh", *paths)
     opened = sandbox("run", "-p", profile, "--read", str(home), "sh", "-c", script, "sh", *paths)

@@ -125,9 +125,7 @@ def test_plans_in_a_directory_that_others_may_write_are_passed_over(plans: Plans
     "change",
     ["profile", "shadow", "variable", "unset", "directory", "option", "symlink", "appears"],
 )
-def test_a_change_of_what_it_was_made_from_makes_it_anew(
-    plans: Plans, project: Path, home: Path, change: str
-) -> None:
+def test_a_change_of_what_it_was_made_from_makes_it_anew(plans: Plans, project: Path, home: Path, change: str) -> None:
     profile = project / "p.toml"
     (home / "a").mkdir()
     (home / "b").mkdir()

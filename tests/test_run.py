@@ -33,7 +33,9 @@ def test_standard_streams_are_passed_on(sandbox: Sandbox) -> None:
 
 
 def test_a_pipe_stays_a_pipe(sandbox: Sandbox) -> None:
-    result = sandbox("run", "sh", "-c", "test -p /dev/stdin && test -p /dev/stdout && ! test -t 1 && echo pipes", input="")
+    result = sandbox(
+        "run", "sh", "-c", "test -p /dev/stdin && test -p /dev/stdout && ! test -t 1 && echo pipes", input=""
+    )
 
     assert result.stdout == "pipes\n"
 

@@ -68,7 +68,9 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_the_terminal_inside_is_another_one_and_a_full_one(sandbox: Sandbox, terminal: Terminal) -> None:
-    process = terminal.start(sandbox, "run", "sh", "-c", "tty; stty size; test -t 0 && test -t 1 && echo term; echo e > /dev/tty")
+    process = terminal.start(
+        sandbox, "run", "sh", "-c", "tty; stty size; test -t 0 && test -t 1 && echo term; echo e > /dev/tty"
+    )
     seen = terminal.expect("e\r\n")
     process.wait(20)
 
@@ -78,7 +80,9 @@ def test_the_terminal_inside_is_another_one_and_a_full_one(sandbox: Sandbox, ter
 
 
 def test_ctrl_c_reaches_the_command(sandbox: Sandbox, terminal: Terminal) -> None:
-    process = terminal.start(sandbox, "run", "sh", "-c", "trap 'echo interrupted; exit 9' INT; echo up; while :; do sleep 0.05; done")
+    process = terminal.start(
+        sandbox, "run", "sh", "-c", "trap 'echo interrupted; exit 9' INT; echo up; while :; do sleep 0.05; done"
+    )
     terminal.expect("up")
     terminal.type("\x03")
     terminal.expect("interrupted")
@@ -99,7 +103,7 @@ def test_the_window_size_follows(sandbox: Sandbox, terminal: Terminal) -> None:
 
 
 def test_what_is_typed_is_echoed_once_and_arrives(sandbox: Sandbox, terminal: Terminal) -> None:
-    process = terminal.start(sandbox, "run", "sh", "-c", "echo up; read line; echo \"<$line>\"")
+    process = terminal.start(sandbox, "run", "sh", "-c", 'echo up; read line; echo "<$line>"')
     terminal.expect("up")
     terminal.type("hello\n")
     seen = terminal.expect("<hello>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.options import OPTIONS
+from sandbox.errors import EXIT_OWN_FAILURE
 
 app = typer.Typer(
     name="sandbox",
@@ -42,9 +44,7 @@ def _with_options(verb: str, *extra: inspect.Parameter) -> Callable[[Callable[..
         default = None if option.metavar or option.negatable else False
         if not option.metavar and not option.negatable:
             kind = bool
-        parameters.append(
-            inspect.Parameter(option.field, keyword, default=default, annotation=Annotated[kind, info])
-        )
+        parameters.append(inspect.Parameter(option.field, keyword, default=default, annotation=Annotated[kind, info]))
     parameters += extra
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -85,24 +85,27 @@ _JSON = inspect.Parameter(
     default=False,
     annotation=Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)],
 )
+_RUN_HELP = """Run COMMAND inside, in the foreground.
+
+Its standard streams are the caller's. Its exit status is the command's, 128+N for a signal N; 127 if it was not found, \
+126 if it cannot be executed, 125 for a failure of our own.
+
+Examples:
+
+  sandbox run -- make check
+
+  sandbox run -p untrusted --read ./tool -- "$PWD/tool"
+
+  sandbox run -p shell -- bash
+"""
+USAGE_ERROR = 2
 # The command's own options are its own.
 _STOP = {"allow_interspersed_args": False}
 
 
-@app.command(context_settings=_STOP)
+@app.command(context_settings=_STOP, help=_RUN_HELP)
 @_with_options("run", _COMMAND)
 def run(**values: Any) -> None:
-    """Run COMMAND inside, in the foreground.
-
-    Its standard streams are the caller's, its exit status is the command's: 128+N for a signal N,
-    127 not found, 126 not executable, 125 for a failure of our own.
-
-    Examples:
-
-      sandbox run -- make check
-
-      sandbox run -p untrusted --read ./input -- ./tool input
-    """
     from sandbox.cli.run import run as run_command
 
     run_command(values, values.pop("command") or [], Call(_program, b"", ""))
@@ -155,7 +158,7 @@ def profile_show(
     show(name)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
     if wanted:
         print(f"sandbox {importlib.metadata.version('sandbox')}")
         raise typer.Exit
@@ -177,4 +180,8 @@ def main(program: str, arguments: list[str]) -> None:
     """Parse and execute; `program` is the launcher's path."""
     global _program
     _program = program
-    app(args=arguments, prog_name="sandbox")
+    try:
+        app(args=arguments, prog_name="sandbox")
+    except SystemExit as end:
+        # typer's status for a command line that it does not understand could be the command's own.
+        sys.exit(EXIT_OWN_FAILURE if end.code == USAGE_ERROR else end.code)

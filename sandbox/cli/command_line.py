@@ -50,9 +50,7 @@ def request(values: Values) -> Request:
     try:
         directory = os.getcwd()
     except OSError as error:
-        raise UsageError(
-            f"the working directory is gone: {error.strerror}", hint="go to another one: cd ~"
-        ) from error
+        raise UsageError(f"the working directory is gone: {error.strerror}", hint="go to another one: cd ~") from error
     return Request(
         profiles=tuple(_texts(values.get("profile"))) or (DEFAULT_PROFILE,),
         options=tuple(options),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import sys
 from typing import Any
 
 import msgspec
 
+from sandbox.cli.tables import show_table
 from sandbox.plan.ops import Flag, Step
 from sandbox.plan.words import describe
 from sandbox.runtime.compilation import Compilation
@@ -15,17 +15,7 @@ from sandbox.runtime.compilation import Compilation
 
 def show(compilation: Compilation) -> None:
     """Print the plan as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    # A pipe has no width of its own: nothing is folded there.
-    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("operation", overflow="fold")
-    table.add_column("from", overflow="fold", style="dim")
-    for step in compilation.plan.steps:
-        table.add_row(_words(step), step.origin)
-    console.print(table)
+    show_table(("from", "operation"), ((step.origin, _words(step)) for step in compilation.plan.steps))
 
 
 def _words(step: Step) -> str:

@@ -30,10 +30,7 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
         show(compilation)
         sys.exit(0)
     data = encode(compilation.plan)
-    if call.key:
-        descriptor = keep_plan(compilation.state_dir, call.plan_name, data)
-    else:
-        descriptor = plan_in_memory(data)
+    descriptor = keep_plan(compilation.state_dir, call.plan_name, data) if call.key else plan_in_memory(data)
     if values.get("verbose"):
         seconds = time.monotonic() - started
         print(
@@ -41,7 +38,7 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
             f" made in {seconds * 1000:.0f} ms",
             file=sys.stderr,
         )
-    os.set_inheritable(descriptor, True)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 (takes no keyword)
     sys.stdout.flush()
     try:
         os.execv(call.program, ["sandbox-plan", str(descriptor), *command])

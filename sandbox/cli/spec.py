@@ -59,7 +59,8 @@ def portable(request: Request, command: Sequence[str], *, own_ids: bool) -> Spec
 
 
 def _as_root(spec: Spec, request: Request) -> Spec:
-    assert spec.process is not None and spec.linux is not None
+    assert spec.process is not None
+    assert spec.linux is not None
     user = spec.process.user
     if user.uid == 0 and user.gid == 0:
         return spec

@@ -73,7 +73,9 @@ def _no_namespaces(number: int) -> str:
 def _no_map(op: object, number: int) -> str:
     helper = getattr(op, "uid_helper", "")
     if not helper:
-        return "a user namespace whose parent denies the map: are we inside another one?" if number == errno.EPERM else ""
+        return (
+            "a user namespace whose parent denies the map: are we inside another one?" if number == errno.EPERM else ""
+        )
     for path in (helper, getattr(op, "gid_helper", "")):
         if not shutil.which(path):
             return "sudo apt install uidmap"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
 from sandbox.errors import HostError
 from sandbox.plan.inputs import Inputs
@@ -119,7 +120,5 @@ def _prune(directory: str) -> None:
 
 
 def _remove(path: str) -> None:
-    try:
+    with suppress(FileNotFoundError):  # another sandbox was quicker
         os.unlink(path)
-    except FileNotFoundError:
-        pass  # another sandbox was quicker

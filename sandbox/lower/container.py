@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from sandbox.errors import SpecError
 from sandbox.lower import filesystem, isolation, process
 from sandbox.lower.host import Host, Origins
@@ -9,7 +12,7 @@ from sandbox.plan.ops import Step
 from sandbox.spec.runtime import Spec
 
 # Properties that are not in force yet: a container that asks for them does not start.
-_REFUSED = (
+_REFUSED: tuple[tuple[str, Callable[[Any], object]], ...] = (
     ("hooks", lambda spec: spec.hooks),
     ("linux.timeOffsets", lambda spec: spec.linux.time_offsets),
     ("linux.devices", lambda spec: spec.linux.devices),

@@ -44,7 +44,19 @@ ATTRIBUTES = {
     "nosymfollow": NOSYMFOLLOW,
 }
 # Options that ask for what is so anyway.
-DEFAULTS = {"rw", "suid", "dev", "exec", "relatime", "norelatime", "diratime", "atime", "symfollow", "defaults", "async"}
+DEFAULTS = {
+    "rw",
+    "suid",
+    "dev",
+    "exec",
+    "relatime",
+    "norelatime",
+    "diratime",
+    "atime",
+    "symfollow",
+    "defaults",
+    "async",
+}
 # MS_*, mount(2)
 PROPAGATION = {"private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20, "unbindable": 1 << 17}
 

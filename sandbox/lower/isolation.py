@@ -119,7 +119,7 @@ def machine(spec: Spec, origins: Origins) -> list[Step]:
 def _sysctl(key: str, value: str, types: set[str], origins: Origins) -> Sysctl:
     """Let through what belongs to one of our namespaces, sysctl by sysctl, as runc does (namespaces(7))."""
     owner = ""
-    if key.startswith("net.") or key.startswith("net/"):
+    if key.startswith(("net.", "net/")):
         owner = "network"
     elif key.startswith(("fs.mqueue.", "fs/mqueue/", "kernel.msg", "kernel.sem", "kernel.shm", "kernel/msg")):
         owner = "ipc"
@@ -129,5 +129,3 @@ def _sysctl(key: str, value: str, types: set[str], origins: Origins) -> Sysctl:
     if ".." in path.split("/"):
         raise SpecError("is not the name of a sysctl", where=origins[f"linux.sysctl.{key}"])
     return Sysctl(path=path, value=value)
-
-

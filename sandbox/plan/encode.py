@@ -207,6 +207,6 @@ def decode(data: bytes) -> Plan:
     return Plan(key, tuple(inputs), tuple(steps))
 
 
-assert OP_HEAD_SIZE == calcsize(OP_HEAD)
-assert HEADER_SIZE == calcsize(HEADER)
-assert INPUT_SIZE == calcsize(INPUT)
+assert calcsize(OP_HEAD) == OP_HEAD_SIZE
+assert calcsize(HEADER) == HEADER_SIZE
+assert calcsize(INPUT) == INPUT_SIZE

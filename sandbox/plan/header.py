@@ -1,6 +1,6 @@
 """Write the C side of the instruction set and of the command line; run when the project is built.
 
-    python sandbox/plan/header.py plan_ops.h plan_ops.c options.h
+python sandbox/plan/header.py plan_ops.h plan_ops.c options.h
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def build_id() -> str:
     return digest.hexdigest()[:32]
 
 
-def constants(prefix: str, enum: type[InputKind] | type[Flag] | type[TerminalMode]) -> list[str]:
+def constants(prefix: str, enum: type[InputKind | Flag | TerminalMode]) -> list[str]:
     return [f"\t{prefix}_{member.name} = {member.value}," for member in enum]
 
 
@@ -56,8 +56,8 @@ def header() -> str:
     lines = ["/* Generated from sandbox/plan/ops.py. */", "#pragma once", '#include "plan_types.h"', ""]
     lines += [f'#define PLAN_MAGIC "{MAGIC.decode()}"', f"#define PLAN_INSTRUCTION_SET {instruction_set():#x}u"]
     lines += [f"#define PLAN_MAX_SIZE {MAX_SIZE}u", f'#define BUILD_ID "{build_id()}"']
-    lines += [f"_Static_assert(sizeof(struct plan_header) == {HEADER_SIZE}, \"header\");"]
-    lines += [f"_Static_assert(sizeof(struct plan_input) == {INPUT_SIZE}, \"input\");", ""]
+    lines += [f'_Static_assert(sizeof(struct plan_header) == {HEADER_SIZE}, "header");']
+    lines += [f'_Static_assert(sizeof(struct plan_input) == {INPUT_SIZE}, "input");', ""]
     lines += ["enum plan_flag {", *constants("PLAN", Flag), "};"]
     lines += ["enum plan_input_kind {", *constants("INPUT", InputKind), "};"]
     lines += ["enum plan_terminal_mode {", *constants("TERMINAL", TerminalMode), "};"]
@@ -77,11 +77,20 @@ def header() -> str:
 
 def tables() -> str:
     """Return plan_ops.c: what a valid operation looks like, and the dispatcher's table."""
-    lines = ["/* Generated from sandbox/plan/ops.py. */", '#include "plan.h"', '#include "run.h"', '', '#include <errno.h>', '']
+    lines = [
+        "/* Generated from sandbox/plan/ops.py. */",
+        '#include "plan.h"',
+        '#include "run.h"',
+        "",
+        "#include <errno.h>",
+        "",
+    ]
     for cls in OPS.values():
         placed, _ = fields(cls)
         rows = ", ".join(f"{{ {offset}, FIELD_{kind.upper()} }}" for _, kind, offset in placed)
-        lines += [f"static const struct plan_field fields_{snake(cls.__name__)}[] = {{ {rows or '{ 0, FIELD_U32 }'} }};"]
+        lines += [
+            f"static const struct plan_field fields_{snake(cls.__name__)}[] = {{ {rows or '{ 0, FIELD_U32 }'} }};"
+        ]
     lines += ["", "const struct plan_schema plan_schemas[PLAN_OPCODES] = {"]
     for code, cls in OPS.items():
         name = snake(cls.__name__)

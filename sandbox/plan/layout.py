@@ -28,8 +28,6 @@ KINDS = {
 }
 
 
-
-
 def fields(cls: type[Op]) -> tuple[list[tuple[str, str, int]], int]:
     """Return the (name, kind, offset) of each field, and the operation's size, in bytes."""
     offset = OP_HEAD_SIZE

@@ -71,21 +71,21 @@ def op(code: int, stage: str = INIT) -> Callable[[_OpType], _OpType]:
 
 
 @op(0x01, MONITOR)
-class Notice(Op):
+class Notice(Op, frozen=True):
     """Say `text` on stderr before anything happens."""
 
     text: Text
 
 
 @op(0x02, MONITOR)
-class Isolate(Op):
+class Isolate(Op, frozen=True):
     """Create the namespaces `flags` (CLONE_NEW*, clone(2)) with the sandbox's first process."""
 
     flags: U64
 
 
 @op(0x03, MONITOR)
-class MapIds(Op):
+class MapIds(Op, frozen=True):
     """Fill /proc/PID/{uid,gid}_map, user_namespaces(7); with a helper, let newuidmap(1) and newgidmap(1) do it.
 
     A map is lines `inside outside count`.  Without helpers the process maps itself, having denied setgroups(2).
@@ -98,7 +98,7 @@ class MapIds(Op):
 
 
 @op(0x04, MONITOR)
-class Register(Op):
+class Register(Op, frozen=True):
     """Keep `directory`/ID while the sandbox runs; an empty id: a random one."""
 
     directory: Text
@@ -106,7 +106,7 @@ class Register(Op):
 
 
 @op(0x05, MONITOR)
-class Environment(Op):
+class Environment(Op, frozen=True):
     """Give the command the variables `set`, and those of the caller that `keep` lets through.
 
     Of the patterns of `keep` (fnmatch(3)) the last that matches a name decides; one that starts with `!` keeps out.
@@ -117,7 +117,7 @@ class Environment(Op):
 
 
 @op(0x06, MONITOR)
-class Terminal(Op):
+class Terminal(Op, frozen=True):
     """Decide by `mode` (TerminalMode) which standard descriptors become the sandbox's own terminal."""
 
     mode: U32
@@ -127,7 +127,7 @@ class Terminal(Op):
 
 
 @op(0x10)
-class FreshRoot(Op):
+class FreshRoot(Op, frozen=True):
     """Make an empty tmpfs the new root; it is attached at the host directory `staging` until the pivot."""
 
     staging: Text
@@ -135,7 +135,7 @@ class FreshRoot(Op):
 
 
 @op(0x11)
-class BindRoot(Op):
+class BindRoot(Op, frozen=True):
     """Make the host directory `source` the new root; attached at `staging` until the pivot."""
 
     source: Text
@@ -144,7 +144,7 @@ class BindRoot(Op):
 
 
 @op(0x12)
-class MakeDirectory(Op):
+class MakeDirectory(Op, frozen=True):
     """Make the directory `target` below the new root, and its parents."""
 
     target: Text
@@ -152,7 +152,7 @@ class MakeDirectory(Op):
 
 
 @op(0x13)
-class MakeSymlink(Op):
+class MakeSymlink(Op, frozen=True):
     """Make `target` below the new root a symlink to `destination`."""
 
     target: Text
@@ -160,7 +160,7 @@ class MakeSymlink(Op):
 
 
 @op(0x14)
-class BindMount(Op):
+class BindMount(Op, frozen=True):
     """Graft the host tree `source`, a path without symlinks, onto `target`, a path below the new root."""
 
     source: Text
@@ -172,7 +172,7 @@ class BindMount(Op):
 
 
 @op(0x15)
-class NewMount(Op):
+class NewMount(Op, frozen=True):
     """Mount a new `fstype` on `target`, with the options `key` or `key=value` of that file system."""
 
     fstype: Text
@@ -183,7 +183,7 @@ class NewMount(Op):
 
 
 @op(0x16)
-class BindDevice(Op):
+class BindDevice(Op, frozen=True):
     """Bind the host's character device `source` onto `target`, once it is known to be major:minor."""
 
     source: Text
@@ -193,28 +193,28 @@ class BindDevice(Op):
 
 
 @op(0x17)
-class Mask(Op):
+class Mask(Op, frozen=True):
     """Cover `target` below the new root: a directory with an empty read-only one, anything else with /dev/null."""
 
     target: Text
 
 
 @op(0x18)
-class MakeReadOnly(Op):
+class MakeReadOnly(Op, frozen=True):
     """Make the tree at `target` below the new root read-only, by a bind mount over itself."""
 
     target: Text
 
 
 @op(0x19)
-class SealRoot(Op):
+class SealRoot(Op, frozen=True):
     """Set mount attributes on the new root's own mount (not on what is mounted in it)."""
 
     set_attributes: U64
 
 
 @op(0x1A)
-class PivotRoot(Op):
+class PivotRoot(Op, frozen=True):
     """Make the new root the root, and let go of the host's tree, pivot_root(2)."""
 
 
@@ -222,26 +222,26 @@ class PivotRoot(Op):
 
 
 @op(0x20)
-class SetHostname(Op):
+class SetHostname(Op, frozen=True):
     """Set the host name of the UTS namespace."""
 
     name: Text
 
 
 @op(0x21)
-class SetDomainname(Op):
+class SetDomainname(Op, frozen=True):
     """Set the NIS domain name of the UTS namespace."""
 
     name: Text
 
 
 @op(0x22)
-class LoopbackUp(Op):
+class LoopbackUp(Op, frozen=True):
     """Bring `lo` up."""
 
 
 @op(0x23)
-class Sysctl(Op):
+class Sysctl(Op, frozen=True):
     """Write `value` to `path` below /proc/sys, through a procfs that is checked to be one."""
 
     path: Text
@@ -252,7 +252,7 @@ class Sysctl(Op):
 
 
 @op(0x30)
-class Credentials(Op):
+class Credentials(Op, frozen=True):
     """Become uid:gid with the supplementary `groups` (little-endian u32) and exactly these capability sets."""
 
     uid: U32
@@ -268,22 +268,22 @@ class Credentials(Op):
 
 
 @op(0x31)
-class OpenTerminal(Op):
+class OpenTerminal(Op, frozen=True):
     """Allocate a pseudo-terminal from the new root's /dev/pts if one is wanted, and hand its master out."""
 
 
 @op(0x32)
-class Reaper(Op):
+class Reaper(Op, frozen=True):
     """Fork: process 1 stays to reap and to pass signals; the rest of the plan happens in its child."""
 
 
 @op(0x33)
-class NewSession(Op):
+class NewSession(Op, frozen=True):
     """Start a session, with the sandbox's own terminal where there is one."""
 
 
 @op(0x34)
-class SetRlimit(Op):
+class SetRlimit(Op, frozen=True):
     """Limit `resource` (RLIMIT_*, setrlimit(2))."""
 
     resource: U32
@@ -292,35 +292,35 @@ class SetRlimit(Op):
 
 
 @op(0x35)
-class SetUmask(Op):
+class SetUmask(Op, frozen=True):
     """Set the file mode creation mask."""
 
     mask: U32
 
 
 @op(0x36)
-class SetNice(Op):
+class SetNice(Op, frozen=True):
     """Set the nice value; `value` is stored as a two's complement."""
 
     value: U32
 
 
 @op(0x37)
-class SetOomScore(Op):
+class SetOomScore(Op, frozen=True):
     """Write oom_score_adj; `value` is stored as a two's complement."""
 
     value: U32
 
 
 @op(0x38)
-class WorkingDirectory(Op):
+class WorkingDirectory(Op, frozen=True):
     """Change to `path`, and refuse if that is not below the root."""
 
     path: Text
 
 
 @op(0x39)
-class SeccompFilter(Op):
+class SeccompFilter(Op, frozen=True):
     """Install the classic BPF `program` (struct sock_filter[]), seccomp(2)."""
 
     program: Blob

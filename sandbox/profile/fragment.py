@@ -18,9 +18,7 @@ from sandbox.profile.resolve import Resolver
 from sandbox.spec.runtime import Mount, Spec
 
 
-def merge_fragment(
-    spec: Spec, layered: Layered, origins: dict[str, str], resolver: Resolver, state_dir: str
-) -> Spec:
+def merge_fragment(spec: Spec, layered: Layered, origins: dict[str, str], resolver: Resolver, state_dir: str) -> Spec:
     """Return `spec` with the fragment in it; `origins` learns where its values come from.  Raises ProfileError."""
     fragment = layered.profile.oci
     if not fragment:
@@ -89,5 +87,7 @@ def _check_mount(mount: Mount, where: str, layered: Layered, resolver: Resolver,
         if related and (entry.secret or not {"ro", "rro"} & set(mount.options)):
             verb = "readable" if entry.secret else "writable"
             raise ProfileError(
-                f"{mount.source} would make {entry.what} {verb} inside ({path})", where=where, hint="mount a smaller tree"
+                f"{mount.source} would make {entry.what} {verb} inside ({path})",
+                where=where,
+                hint="mount a smaller tree",
             )

@@ -9,7 +9,24 @@ from sandbox.profile.load import Layered
 from sandbox.profile.schema import RlimitPair
 from sandbox.spec.runtime import CpuResources, MemoryResources, PidsResources, Resources, Rlimit
 
-RLIMITS = ["as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"]
+RLIMITS = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+]
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 
@@ -77,7 +94,9 @@ def resources(layered: Layered) -> Resources | None:
     if limits.pids is not None:
         if limits.pids < 1:
             raise ProfileError(
-                f"{limits.pids} is too few processes", where=layered.origin("limits", "pids").text, hint="write 1 or more"
+                f"{limits.pids} is too few processes",
+                where=layered.origin("limits", "pids").text,
+                hint="write 1 or more",
             )
         result.pids = PidsResources(limit=limits.pids)
     return result

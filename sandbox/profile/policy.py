@@ -57,8 +57,8 @@ class Policy:
             own = Rule(Access.OWN, path, Resolved(path, (), 0o40755), Origin("", -1, file=False))
             self.winners[path] = own
         for rule in self.rules:
-            # An optional thing that is absent is hidden already, and shows nothing.
-            if rule.found.exists or rule.access is Access.TMP:
+            # What is absent needs no hiding, but for the sandbox's own trees, which differ from the host's.
+            if rule.found.exists or rule.access is Access.TMP or self.access(rule.path) is Access.OWN:
                 self.add(rule)
 
     def add(self, rule: Rule) -> None:

@@ -130,12 +130,12 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     ] = {}
     memory: Annotated[
         int | str | None,
-        Meta(description="Memory of all processes together, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
-             examples=['memory = "2G"']),
+        Meta(
+            description="Memory of all processes together, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
+            examples=['memory = "2G"'],
+        ),
     ] = None
-    cpus: Annotated[
-        float | None, Meta(description="Processors' worth of time.", examples=["cpus = 1.5"])
-    ] = None
+    cpus: Annotated[float | None, Meta(description="Processors' worth of time.", examples=["cpus = 1.5"])] = None
     pids: Annotated[int | None, Meta(description="Processes and threads together.", examples=["pids = 512"])] = None
     timeout: Annotated[
         int | float | str | None,
@@ -158,7 +158,9 @@ class UserSection(Section, frozen=True, kw_only=True):
         ),
     ] = None
     uid: Annotated[int | None, Meta(description="Your user id inside. Default: your own.", examples=["uid = 0"])] = None
-    gid: Annotated[int | None, Meta(description="Your group id inside. Default: your own.", examples=["gid = 0"])] = None
+    gid: Annotated[int | None, Meta(description="Your group id inside. Default: your own.", examples=["gid = 0"])] = (
+        None
+    )
 
 
 class SecuritySection(Section, frozen=True, kw_only=True):
@@ -181,8 +183,10 @@ class SecuritySection(Section, frozen=True, kw_only=True):
     ] = []
     no_new_privs: Annotated[
         bool | None,
-        Meta(description="No program gives more rights than its caller has. Default: true.",
-             examples=["no_new_privs = true"]),
+        Meta(
+            description="No program gives more rights than its caller has. Default: true.",
+            examples=["no_new_privs = true"],
+        ),
     ] = None
     nested: Annotated[
         bool | None,
@@ -198,7 +202,10 @@ class ProcessSection(Section, frozen=True, kw_only=True):
 
     init: Annotated[
         bool | None,
-        Meta(description="A small process 1 reaps orphans and passes signals on. Default: true.", examples=["init = false"]),
+        Meta(
+            description="A small process 1 reaps orphans and passes signals on. Default: true.",
+            examples=["init = false"],
+        ),
     ] = None
     cwd: Annotated[
         str | None,
@@ -216,8 +223,10 @@ class ProcessSection(Section, frozen=True, kw_only=True):
     ] = None
     umask: Annotated[
         int | str | None,
-        Meta(description='Bits that new files do not get, in octal: `"027"` or `0o027`. Default: your own.',
-             examples=['umask = "027"']),
+        Meta(
+            description='Bits that new files do not get, in octal: `"027"` or `0o027`. Default: your own.',
+            examples=['umask = "027"'],
+        ),
     ] = None
     nice: Annotated[
         int | None, Meta(description="Nice value, -20 to 19. Default: your own.", examples=["nice = 10"])

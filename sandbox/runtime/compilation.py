@@ -40,6 +40,7 @@ def compile_request(request: Request, *, key: bytes = b"", name: str = "") -> Co
         newuidmap=_helper("newuidmap", inputs) if ranges else "",
         newgidmap=_helper("newgidmap", inputs) if ranges else "",
     )
+    expansion.origins["name"] = "--name" if name else "every sandbox is registered"
     steps = lower(expansion.spec, host, Origins(expansion.origins), name=name)
     return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), steps), state)
 

@@ -1,0 +1,42 @@
+"""`sandbox profile list` and `sandbox profile show`."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from sandbox.cli.tables import show_table
+from sandbox.errors import ProfileError
+from sandbox.plan.inputs import Inputs
+from sandbox.profile.expand import layers
+from sandbox.profile.load import available, parse, shipped_directory
+
+
+def show_list() -> None:
+    """Print the profiles that can be named; one that cannot be read is listed with the reason."""
+    shipped = shipped_directory()
+    rows = []
+    for name, path in available(Inputs()):
+        place = "shipped" if os.path.dirname(path) == shipped else path
+        rows.append((name, place, _description(name, path)))
+    show_table(("name", "from", "description"), rows)
+
+
+def _description(name: str, path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return str(parse(f"{name}.toml", path, file.read()).values.get("description", ""))
+    except (OSError, ProfileError) as error:
+        return f"cannot be read: {error}"
+
+
+def show(name: str) -> None:
+    """Print a profile after inheritance, each value with where it was written."""
+    shown = layers((name,), os.getcwd(), Inputs())
+    show_table(("key", "from", "value"), ((row.key, row.origin, _text(row.value)) for row in shown))
+
+
+def _text(value: object) -> str:
+    """Return a value as TOML would have it; JSON's scalars are TOML's."""
+    return msgspec.json.encode(value).decode()
