@@ -11,6 +11,7 @@ demo:
 # Run the tests as an unprivileged user: ./dev test [PYTEST-ARGUMENT…]
 test *arguments:
     tests/fetch_source hello
+    tests/fetch_sdist markupsafe 2.1.5
     tests/as_user pytest -n 2 {{ arguments }}
 
 # Check style: ruff's rules and its format.

@@ -218,5 +218,10 @@ def user_manager() -> str:
 
 
 @probe
+def markupsafe_source() -> str:
+    return "" if (CACHE / "markupsafe/setup.py").exists() else "no .cache/markupsafe: run tests/fetch_sdist markupsafe 2.1.5"
+
+
+@probe
 def hello_source() -> str:
     return "" if (CACHE / "hello/configure").exists() else "no .cache/hello: run tests/fetch_source hello"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandbox.errors import HostError
 from sandbox.kernel.ids import Account, Range, account, parse, subordinate
 from sandbox.plan.inputs import InputKind, Inputs
@@ -98,6 +101,6 @@ def test_a_map_gives_every_id_inside_once(inside, ranges):
     ids = sorted((entry.container_id, entry.size, entry.host_id) for entry in entries)
     assert sum(size for _, size, _ in ids) == 1 + sum(size for _, size in ranges)
     assert (inside, 1, 1000) in ids
-    assert all(first + size <= second for (first, size, _), (second, _, _) in zip(ids, ids[1:], strict=False))
+    assert all(first + size <= second for (first, size, _), (second, _, _) in itertools.pairwise(ids))
     others = [entry for entry in ids if entry[2] != 1000]
     assert not others or others[0][0] == (0 if inside else 1)

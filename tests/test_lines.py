@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandbox.profile.lines import Key, positions
 
 DOCUMENT = '''\
@@ -107,7 +108,9 @@ SCALAR = st.one_of(
     st.dates(),
 )
 VALUE = st.recursive(
-    SCALAR, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)), max_leaves=12
+    SCALAR,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),
+    max_leaves=12,
 )
 TABLE = st.dictionaries(TEXT, VALUE, max_size=5)
 

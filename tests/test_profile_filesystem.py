@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profile_world import World, tree
+
 from sandbox.errors import ProfileError
 from sandbox.plan.inputs import InputKind
 from sandbox.profile import paths
@@ -47,13 +48,20 @@ CASES = {
     "write beats read": ('write = ["@/srv"]\nread = ["@/srv"]', ["write @/srv"]),
     "read beats tmp": ('tmp = ["@/srv"]\nread = ["@/srv"]', ["read @/srv"]),
     "hide beats all": ('hide = ["@/srv"]\nwrite = ["@/srv"]\nread = ["@/srv"]\ntmp = ["@/srv"]', []),
-    "parents first": ('read = ["@/srv/a", "~/docs"]\ntmp = ["@/srv"]', ["read @/home/docs", "tmp @/srv 0755", "read @/srv/a"]),
+    "parents first": (
+        'read = ["@/srv/a", "~/docs"]\ntmp = ["@/srv"]',
+        ["read @/home/docs", "tmp @/srv 0755", "read @/srv/a"],
+    ),
+    "the root is private anyway": ('tmp = ["/"]', []),
     "home is private": ('tmp = ["~"]', ["tmp @/home 0700"]),
     "tmp is everyone's": ('tmp = ["/tmp", "/var/tmp"]', ["tmp /tmp 1777", "tmp /var/tmp 1777"]),
     "a hidden directory is masked": ('read = ["@/srv"]\nhide = ["@/srv/a"]', ["read @/srv", "mask @/srv/a"]),
     "a hidden file is masked": ('read = ["~"]\nhide = ["~/docs/key"]', ["read @/home", "mask @/home/docs/key"]),
     "what nothing shows need not be masked": ('read = ["~/docs"]\nhide = ["@/srv/a"]', ["read @/home/docs"]),
-    "what tmp covers need not be masked": ('read = ["@/srv"]\ntmp = ["@/srv/a"]\nhide = ["@/srv/a/b"]', ["read @/srv", "tmp @/srv/a 0755"]),
+    "what tmp covers need not be masked": (
+        'read = ["@/srv"]\ntmp = ["@/srv/a"]\nhide = ["@/srv/a/b"]',
+        ["read @/srv", "tmp @/srv/a 0755"],
+    ),
     "hidden in hidden": ('read = ["@/srv"]\nhide = ["@/srv/a", "@/srv/a/b"]', ["read @/srv", "mask @/srv/a"]),
     "read in hidden": (
         'read = ["@/srv", "@/srv/a/b"]\nhide = ["@/srv/a"]',
@@ -113,7 +121,7 @@ def test_the_whole_root_is_what_lies_in_it(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("below", "above", "expected"),
+    "below, above, expected",
     [
         ('write = ["@/srv"]', 'read = ["@/srv"]', ["read @/srv"]),
         ('read = ["@/srv"]', 'tmp = ["@/srv"]', ["tmp @/srv 0755"]),
@@ -257,6 +265,7 @@ def test_too_many_directories_are_an_error(world: World, monkeypatch: pytest.Mon
 
 REFUSED = {
     "missing": ('read = ["/none"]', "4: filesystem.read[0]: /none: No such file or directory", '"?/none"'),
+    "dangling": ('read = ["@/dangling"]', "@/dangling: No such file or directory (leads to @/none/x)", "?@/dangling"),
     "second": ('write = ["@/srv",\n"@/none"]', "5: filesystem.write[1]: @/none: No such", '"?@/none"'),
     "no match": ('read = ["~/*.none"]', '4: filesystem.read[0]: "~/*.none": nothing matches', '"?~/*.none"'),
     "relative": ('read = ["src"]', '4: filesystem.read[0]: "src": is not an absolute path', '"./"'),
@@ -267,18 +276,22 @@ REFUSED = {
     "line break": ('read = ["/a\\nb"]', "a path cannot hold a NUL or a line break", ""),
     "through a file": ('read = ["@/file/x"]', "@/file/x: No such file or directory", "?"),
     "tmp on a file": ('tmp = ["@/file"]', "@/file: Not a directory", "name a directory"),
-    "tmp on the host": ('write = ["@/srv"]\ntmp = ["@/srv/none"]', "it would have to be made on the host", '"?@/srv/none"'),
+    "tmp on the host": (
+        'write = ["@/srv"]\ntmp = ["@/srv/none"]',
+        "it would have to be made on the host",
+        '"?@/srv/none"',
+    ),
     "hide in writable": ('write = ["@/srv"]\nhide = ["@/srv/none"]', "it could be made inside", '"?@/srv/none"'),
     "proc": ('read = ["/proc/1"]', "/proc/1: the sandbox has its own", "leave it out"),
     "dev": ('read = ["/dev"]', "/dev: the sandbox has its own", "name the devices"),
-    "root": ('tmp = ["/"]', "/ is empty anyway", "leave it out"),
+    "own below": ('tmp = ["/proc/acpi"]', "/proc/acpi: the sandbox has its own", "leave it out"),
     "hidden root": ('hide = ["/"]', "/ cannot be hidden", ""),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_names_the_line_and_the_way_out(world: World, case: str) -> None:
-    world.make("@/file")
+    world.make("@/file", "@/dangling -> none/x")
     text, message, hint = REFUSED[case]
     if case == "line break":
         with pytest.raises(ProfileError, match=message):
@@ -295,7 +308,7 @@ def test_what_is_refused_names_the_line_and_the_way_out(world: World, case: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    "text, what",
     [
         ('write = ["~"]', "your profiles"),
         ('write = ["~/.config/sandbox"]', "your profiles"),
@@ -323,7 +336,7 @@ def test_what_could_be_made_where_our_own_will_be_is_refused(world: World) -> No
     with pytest.raises(ProfileError) as caught:
         world.expand(world.at("@/srv/config/sandbox/profiles/p.toml"))
 
-    assert f"{world.home} would make {world.home}/none/sandbox writable inside" in str(caught.value)
+    assert f"{world.home} would make your profiles writable inside: {world.home}/none/sandbox" in str(caught.value)
     assert "mkdir -p" in caught.value.hint
 
 
@@ -347,7 +360,9 @@ def test_a_symlink_to_our_own_that_can_be_changed_is_refused(world: World) -> No
     world.environment["XDG_CONFIG_HOME"] = world.at("@/home/conf")
     path = world.top / "srv/config/sandbox/profiles/p.toml"
     path.write_text('[filesystem]\nwrite = ["~"]')
-    with pytest.raises(ProfileError, match="a symlink that leads to it, writable inside"):
+    with pytest.raises(
+        ProfileError, match=r"would make your profiles writable inside: .*/conf is a symlink that leads there"
+    ):
         world.expand("p")
 
 
@@ -383,9 +398,7 @@ NAMES = ["@/m", "@/m/a", "@/m/a/x", "@/m/a/x/k", "@/m/b", "@/m/b/y", "@/m/b/y/z"
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["read", "write", "hide", "tmp"]), st.sampled_from(NAMES), st.integers(0, 2)
-        ),
+        st.tuples(st.sampled_from(["read", "write", "hide", "tmp"]), st.sampled_from(NAMES), st.integers(0, 2)),
         max_size=7,
     )
 )
@@ -395,7 +408,9 @@ def test_what_is_mounted_is_what_the_nearest_rule_says(rules: list[tuple[str, st
         world = World(Path(directory))
         world.make("@/m/a/x/k", "@/m/b/y/z/f", "@/m/l -> a/x", "@/m/b/up -> ../a")
         for layer in range(3):
-            kinds = {kind: [path for own, path, number in rules if own == kind and number == layer] for kind, *_ in rules}
+            kinds = {
+                kind: [path for own, path, number in rules if own == kind and number == layer] for kind, *_ in rules
+            }
             lines = [f"{kind} = {paths}" for kind, paths in kinds.items()]
             world.profile(f"p{layer}", '[process]\ncwd = "/"\n[filesystem]\n' + "\n".join(lines))
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from profile_world import World
+
 from sandbox.errors import ProfileError
 from sandbox.plan.inputs import InputKind, Inputs
 from sandbox.profile import load
@@ -120,17 +121,17 @@ def test_a_circle_is_refused_and_named(world: World) -> None:
 # --- what it says ---
 
 WRONG = {
-    'x = 1': ("p.toml:1: x: unknown key", "known are: description"),
-    '[filesystem]\n\nraed = []': ("p.toml:3: filesystem.raed: unknown key", "did you mean read?"),
-    '[filesytem]\nread = []': ("p.toml:1: filesytem: unknown key", "did you mean filesystem?"),
+    "x = 1": ("p.toml:1: x: unknown key", "known are: description"),
+    "[filesystem]\n\nraed = []": ("p.toml:3: filesystem.raed: unknown key", "did you mean read?"),
+    "[filesytem]\nread = []": ("p.toml:1: filesytem: unknown key", "did you mean filesystem?"),
     '[filesystem]\nread = ["/usr",\n  7]': ("p.toml:3: filesystem.read[1]: expected `str`, got `int`", ""),
-    '[process]\ninit = "no"': ("p.toml:2: process.init: expected `bool | null`, got `str`", ""),
-    '[network]\nmode = "all"': ("p.toml:2: network.mode: invalid enum value 'all'", 'write "none" or "host"'),
-    '[user]\nmap = "all"': ("p.toml:2: user.map: invalid enum value 'all'", 'write "single" or "range"'),
+    '[process]\ninit = "no"': ("p.toml:2: process.init: expected `bool`, got `str`", ""),
+    '[network]\nmode = "all"': ("p.toml:2: network.mode: invalid enum value 'all'", 'write "host" or "none"'),
+    '[user]\nmap = "all"': ("p.toml:2: user.map: invalid enum value 'all'", 'write "range" or "single"'),
     'root = "host"': ("p.toml:1: root: expected `object`, got `str`", ""),
-    '[limits]\nrlimits = { nofile = { soft = 1 } }': ("p.toml:2: limits.rlimits: object missing required", ""),
-    '[environment.set]\nA = 1': ("p.toml:1: environment.set: expected `str`, got `int`", ""),
-    'a = = 1': ("p.toml:1: is not TOML: invalid value", ""),
+    "[limits]\nrlimits = { nofile = { soft = 1 } }": ("p.toml:2: limits.rlimits.nofile: object missing required", ""),
+    "[environment.set]\nA = 1": ("p.toml:2: environment.set.A: expected `str`, got `int`", ""),
+    "a = = 1": ("p.toml:1: is not TOML: invalid value", ""),
     'a = "\n': ("p.toml:1: is not TOML: ", ""),
 }
 
@@ -155,8 +156,12 @@ def test_a_file_that_is_not_text(world: World) -> None:
 
 
 def test_lists_grow_tables_merge_and_of_single_values_the_last_counts(world: World) -> None:
-    world.profile("a", '[filesystem]\nread = ["/a"]\n[process]\nhostname = "a"\nnice = 1\n[environment.set]\nX = "a"\nY = "a"')
-    world.profile("b", 'extends = "a"\n[filesystem]\nread = ["/b"]\n[process]\nhostname = "b"\n[environment.set]\nX = "b"')
+    world.profile(
+        "a", '[filesystem]\nread = ["/a"]\n[process]\nhostname = "a"\nnice = 1\n[environment.set]\nX = "a"\nY = "a"'
+    )
+    world.profile(
+        "b", 'extends = "a"\n[filesystem]\nread = ["/b"]\n[process]\nhostname = "b"\n[environment.set]\nX = "b"'
+    )
 
     assert shown(world, "b") == {
         "filesystem.read[0]": ("/a", "a.toml:2: filesystem.read[0]"),
@@ -178,7 +183,7 @@ def test_a_profile_that_is_named_twice_counts_once_and_first(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("option", "key", "value", "origin"),
+    "option, key, value, origin",
     [
         (("filesystem.read", "/usr"), "filesystem.read", ["/usr"], "--read /usr"),
         (("environment", "A=b=c"), "environment.set", {"A": "b=c"}, "--env A"),
@@ -199,7 +204,7 @@ def test_an_option_is_a_value_of_the_last_layer(
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    "option, message",
     [
         (("network.mode", "all"), "--network: is refused: all"),
         (("environment", "=x"), '--env: "=x" has no name'),

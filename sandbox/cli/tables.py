@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-PIPE_WIDTH = 400  # of a pipe nobody knows the width, and whoever reads it folds it
+PIPE_WIDTH = 2000  # of a pipe nobody knows the width, and whoever reads it folds it
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -18,4 +18,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(name, overflow="fold", style="dim" if name == "from" else "")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False).print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(table)
+        return
+    console = Console(width=PIPE_WIDTH, highlight=False, markup=False, emoji=False, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())  # a column is as wide as its longest cell, and the last need not be

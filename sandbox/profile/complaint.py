@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 import msgspec.inspect as inspect
@@ -34,7 +35,10 @@ def type_error(label: str, document: str, error: msgspec.ValidationError) -> Pro
     unknown = re.search(r"unknown field `(.*)`", reason)
     if unknown is not None:
         return _unknown_key(label, document, (*key, unknown[1]))
+    if place.endswith("[...]`"):
+        key = (*key, *_culprit(document, key))
     where = at(label, positions(document), key)
+    reason = reason.replace(" | null", "")
     choices = _choices(_type_at(key))
     if choices and reason.startswith("Invalid enum value"):
         return ProfileError(reason[:1].lower() + reason[1:], where=where, hint="write " + " or ".join(choices))
@@ -73,6 +77,22 @@ def _key(place: str) -> Key:
             break
         parts.append(name or int(index))
     return tuple(parts)
+
+
+def _culprit(document: str, table: Key) -> Key:
+    """Return the name of the first entry of `table` that is refused by itself: msgspec does not say it."""
+    entries: Any = tomllib.loads(document) if document else {}
+    for name in table:
+        entries = entries[name]
+    for name, value in entries.items():
+        alone: Any = {name: value}
+        for part in reversed(table):
+            alone = {part: alone}
+        try:
+            msgspec.convert(alone, Profile)
+        except msgspec.ValidationError:
+            return (name,)
+    return ()
 
 
 def _unknown_key(label: str, document: str, key: Key) -> ProfileError:
@@ -115,7 +135,12 @@ def _plain(kind: inspect.Type) -> inspect.Type:
 
 def _choices(kind: inspect.Type) -> list[str]:
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    words = [f'"{value}"' for entry in kinds if isinstance(entry, inspect.LiteralType) for value in entry.values]
+    words = [
+        f'"{value}"'
+        for entry in kinds
+        if isinstance(entry, inspect.LiteralType)
+        for value in sorted(map(str, entry.values))
+    ]
     if any(isinstance(entry, inspect.IntType) for entry in kinds):
         words.insert(0, "a number")
     return words

@@ -36,7 +36,7 @@ def variables(layered: Layered, defaults: Mapping[str, str], inputs: Inputs) -> 
             value = _filled(layered.profile.environment.set[text], origin, inputs)
             result.set[_name(text, origin)] = (value, origin.text)
             continue
-        origin = layered.origin("environment", ("unset", "keep")[kind], index)
+        origin = layered.origin("environment", _ORDER[kind], index)
         if kind == _UNSET:
             _unset(result, _pattern(text, origin))
         else:
@@ -44,7 +44,8 @@ def variables(layered: Layered, defaults: Mapping[str, str], inputs: Inputs) -> 
     return result
 
 
-_UNSET, _KEEP, _SET = 0, 1, 2  # the order within one layer
+_ORDER = ("keep", "set", "unset")  # within one layer: what is refused comes last
+_KEEP, _SET, _UNSET = range(3)
 
 
 def _statements(layered: Layered) -> Iterable[tuple[int, int, int, str]]:

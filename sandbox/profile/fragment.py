@@ -44,7 +44,8 @@ def _merge(
 ) -> None:
     for name, value in values.items():
         here = f"{place}.{name}" if place else name
-        origins[here] = layered.origin("oci", *key, name).text
+        if not isinstance(value, list):
+            origins[here] = layered.origin("oci", *key, name).text
         if isinstance(value, dict) and isinstance(into.setdefault(name, {}), dict):
             _merge(into[name], value, layered, origins, (*key, name), here)
         elif isinstance(value, list) and isinstance(into.setdefault(name, []), list):

@@ -10,22 +10,8 @@ from sandbox.profile.schema import RlimitPair
 from sandbox.spec.runtime import CpuResources, MemoryResources, PidsResources, Resources, Rlimit
 
 RLIMITS = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
+    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"),
+    *("rtprio", "rttime", "sigpending", "stack"),
 ]
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default

@@ -31,7 +31,7 @@ SYSFS = ("/sys", "sysfs", "sysfs", [*_PSEUDO, "ro"])
 HOST_SYSFS = ("/sys", "bind", "/sys", ["rbind", "rro", "rnosuid", "rnoexec", "rnodev"])
 CGROUP = ("/sys/fs/cgroup", "cgroup", "cgroup", [*_PSEUDO, "relatime", "ro"])
 
-MASKED = [
+MASKED = (
     "/proc/acpi",
     "/proc/asound",
     "/proc/kcore",
@@ -43,8 +43,8 @@ MASKED = [
     "/proc/scsi",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
-]
-READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _SHARED_DIRECTORIES = ("/tmp", "/var/tmp", "/dev/shm")  # everyone's, with the sticky bit
 

@@ -158,9 +158,11 @@ class Expander:
             directory = waiting.pop()
             yield directory
             real = self.resolver.resolve(directory or "/").real
-            for name in self._names(directory, origin):
-                if (dotted or not name.startswith(".")) and self._is_directory(f"{real.rstrip('/')}/{name}"):
-                    waiting.append(f"{directory}/{name}")
+            waiting += [
+                f"{directory}/{name}"
+                for name in self._names(directory, origin)
+                if (dotted or not name.startswith(".")) and self._is_directory(f"{real.rstrip('/')}/{name}")
+            ]
 
     def _is_directory(self, path: str) -> bool:
         """Is `path` itself a directory, not a symlink to one?"""

@@ -108,7 +108,7 @@ def check(policy: Policy) -> None:
 def _check_own(rule: Rule) -> None:
     """The host's /proc shows the host's processes; /dev and devpts have to be the sandbox's own."""
     path = rule.path
-    if rule.access is not Access.TMP and (below(path, "/proc") or path in ("/dev", "/dev/pts", "/sys/fs/cgroup")):
+    if below(path, "/proc") or path in ("/dev", "/dev/pts", "/sys/fs/cgroup"):
         raise ProfileError(
             f"{path}: the sandbox has its own",
             where=rule.origin.text,
@@ -183,7 +183,7 @@ def guard(policy: Policy, guarded: Guarded) -> None:
     for link in guarded.found.links:
         tree = policy.over(link.path)
         if tree is not None and tree.access is Access.WRITE:
-            raise _exposed(tree, guarded, f"{link.path}, a symlink that leads to it,")
+            raise _exposed(tree, guarded, f"{link.path} is a symlink that leads there")
     tree = policy.over(path)
     if tree is not None and tree.access is Access.WRITE:
         if not guarded.shielded or tree.path == path or not guarded.found.exists:
@@ -199,13 +199,12 @@ def guard(policy: Policy, guarded: Guarded) -> None:
 
 
 def _exposed(tree: Rule, guarded: Guarded, path: str) -> ProfileError:
-    written = f"{tree.named} would make {path} writable inside" if tree.named != path else f"{path} would be writable"
-    hide = f'hide it in the same profile: hide = ["{guarded.found.real}"]'
-    if not guarded.found.exists:
-        hide = f"create it (mkdir -p {guarded.found.real}), and {hide}"
-    below_tree = below(path, tree.path) and path != tree.path
+    """Return the error for a `tree` in which `path`, what is guarded or leads to it, could be changed."""
+    real = guarded.found.real
+    way_out = "write to another tree"
+    if below(path, tree.path) and path != tree.path:
+        make = "" if guarded.found.exists else f"create it (mkdir -p {real}) and "
+        way_out = f'write to a smaller tree, or {make}hide it: --hide {real}, or hide = ["{real}"] in a profile'
     return ProfileError(
-        f"{written}, {guarded.what}",
-        where=tree.origin.text,
-        hint=f"write to a smaller tree, or {hide}" if below_tree else "write to another tree",
+        f"{tree.named} would make {guarded.what} writable inside: {path}", where=tree.origin.text, hint=way_out
     )

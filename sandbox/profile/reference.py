@@ -93,7 +93,7 @@ def _kind(kind: types.Type) -> str:
     if isinstance(kind, types.DictType):
         return f"table of {_kind(kind.value_type)}" if not isinstance(kind.value_type, types.AnyType) else "table"
     if isinstance(kind, types.LiteralType):
-        return " or ".join(f'`"{value}"`' for value in kind.values)
+        return " or ".join(f'`"{value}"`' for value in sorted(map(str, kind.values)))
     if isinstance(kind, types.StructType):
         return "{ " + ", ".join(field.encode_name for field in kind.fields) + " }"
     names: dict[type, str] = {

@@ -59,7 +59,8 @@ def _rules(
         if optional:
             return
         if access is not Access.TMP or found.refusal:
-            raise _missing(f"{path}: {found.refusal or 'No such file or directory'}", text, origin)
+            leads = f" (leads to {found.real})" if found.links else ""
+            raise _missing(f"{path}: {found.refusal or 'No such file or directory'}{leads}", text, origin)
     if found.real == "/" and access is not Access.HIDE:
         yield from _whole_root(access, origin, resolver)
         return
@@ -71,9 +72,9 @@ def _missing(message: str, text: str, origin: Origin) -> ProfileError:
 
 
 def _whole_root(access: Access, origin: Origin, resolver: Resolver) -> Iterator[Rule]:
-    """The root itself is the sandbox's own: what lies in it is shown instead."""
-    if access is Access.TMP:
-        raise ProfileError("/ is empty anyway", where=origin.text, hint="leave it out")
+    """The root itself is the sandbox's own, and empty: what lies in the host's is shown instead."""
+    if access is Access.TMP:  # the home of some system users
+        return
     for name in resolver.inputs.names("/"):
         path = f"/{name}"
         found = resolver.resolve(path)

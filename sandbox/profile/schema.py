@@ -91,7 +91,8 @@ class EnvironmentSection(Section, frozen=True, kw_only=True):
     unset: Annotated[
         list[str],
         Meta(
-            description="Names, with wildcards as in `keep`, that earlier layers kept or set, and that are not passed in.",
+            description="Names, with wildcards as in `keep`, that are not passed in, though this profile or an earlier "
+            "layer keeps or sets them.",
             examples=['unset = ["COLORTERM"]'],
         ),
     ] = []

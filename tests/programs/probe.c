@@ -212,12 +212,14 @@ static void attempts(int argc, char *argv[])
 	attempt("umount-proc", umount2("/proc", MNT_DETACH));
 	attempt("open_tree", syscall(SYS_open_tree, AT_FDCWD, "/", 1));
 	attempt("mknod", mknod("/tmp/probe-device", S_IFCHR | 0600, 0x801));
-	attempt("ptrace-1", in_child(trace_init));
-	attempt("open-1-exe", open("/proc/1/exe", O_RDWR | O_CLOEXEC));
-	attempt("open-1-mem", open("/proc/1/mem", O_RDWR | O_CLOEXEC));
-	attempt("open-1-root", open("/proc/1/root/etc", O_RDONLY | O_CLOEXEC));
-	attempt("open-1-fd", open("/proc/1/fd", O_RDONLY | O_CLOEXEC));
-	attempt("kill-1", kill(1, SIGKILL));
+	if (getpid() != 1) { /* else it would be we ourselves */
+		attempt("ptrace-1", in_child(trace_init));
+		attempt("open-1-exe", open("/proc/1/exe", O_RDWR | O_CLOEXEC));
+		attempt("open-1-mem", open("/proc/1/mem", O_RDWR | O_CLOEXEC));
+		attempt("open-1-root", open("/proc/1/root/etc", O_RDONLY | O_CLOEXEC));
+		attempt("open-1-fd", open("/proc/1/fd", O_RDONLY | O_CLOEXEC));
+		attempt("kill-1", kill(1, SIGKILL));
+	}
 	attempt("write-sysrq", write_file("/proc/sysrq-trigger", "h"));
 	attempt("write-core_pattern", write_file("/proc/sys/kernel/core_pattern", "|/tmp/x"));
 	attempt("write-hostname", write_file("/proc/sys/kernel/hostname", "x"));
