@@ -114,12 +114,22 @@ def root(spec: Spec, host: Host, origins: Origins) -> list[Step]:
         steps = [Step(FreshRoot(staging=host.state_dir), origins["root"])]
     else:
         steps = [Step(BindRoot(source=spec.root.path, staging=host.state_dir), origins["root"])]
+    return steps + _symlinks(spec, origins, mounted=False)
+
+
+def _symlinks(spec: Spec, origins: Origins, *, mounted: bool) -> list[Step]:
+    """Make the symlinks of the root itself, on which targets may depend, or those in what is mounted there."""
     links: dict[str, str] = loads(annotation(spec, "symlinks", "{}"))
-    steps += [
+    targets = [_target(mount) for mount in spec.mounts]
+    return [
         Step(MakeSymlink(target=link, destination=destination), origins[f"annotations.symlinks.{link}"])
         for link, destination in links.items()
+        if any(link.startswith(f"{target}/") for target in targets) is mounted
     ]
-    return steps
+
+
+def _target(mount: Mount) -> str:
+    return normpath("/" + mount.destination.lstrip("/"))
 
 
 def mounts(spec: Spec, origins: Origins) -> list[Step]:
@@ -127,11 +137,11 @@ def mounts(spec: Spec, origins: Origins) -> list[Step]:
     steps: list[Step] = []
     for index, mount in enumerate(spec.mounts):
         origin = origins[f"mounts[{index}]"]
-        target = normpath("/" + mount.destination.lstrip("/"))
+        target = _target(mount)
         steps += _mount(mount, target, origin)
         if target == "/dev" and mount.type == "tmpfs":
             steps += _devices(origin)
-    return steps
+    return steps + _symlinks(spec, origins, mounted=True)
 
 
 def _mount(mount: Mount, target: str, origin: str) -> list[Step]:
