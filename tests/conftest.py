@@ -75,14 +75,14 @@ def _refuse_skip(report: Any) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:  # noqa: ARG001 (pluggy goes by name)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     _refuse_skip(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:  # noqa: ARG001
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     report = yield
     _refuse_skip(report)
     return report

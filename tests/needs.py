@@ -219,7 +219,11 @@ def user_manager() -> str:
 
 @probe
 def markupsafe_source() -> str:
-    return "" if (CACHE / "markupsafe/setup.py").exists() else "no .cache/markupsafe: run tests/fetch_sdist markupsafe 2.1.5"
+    return (
+        ""
+        if (CACHE / "markupsafe/setup.py").exists()
+        else "no .cache/markupsafe: run tests/fetch_sdist markupsafe 2.1.5"
+    )
 
 
 @probe

@@ -18,6 +18,7 @@ pytestmark = needs("userns", "gcc", "runc", "crun")
 
 RUNTIMES = ("runc", "crun")
 
+
 def comparable(text: str) -> dict[str, set[str]]:
     """Return what the probe saw, without what has to differ.
 
@@ -63,9 +64,7 @@ def run_bundle(runtime: str, bundle: Path) -> str:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_probe_sees_the_same(
-    sandbox: Sandbox, probe_binary: Path, home: Path, profile: str, runtime: str
-) -> None:
+def test_the_probe_sees_the_same(sandbox: Sandbox, probe_binary: Path, home: Path, profile: str, runtime: str) -> None:
     probe = home / "tools/probe"
     probe.parent.mkdir()
     probe.write_bytes(probe_binary.read_bytes())
@@ -80,7 +79,10 @@ def test_the_probe_sees_the_same(
 
     mine, other = comparable(ours), comparable(theirs)
     different = {
-        name: (sorted(mine.get(name, set()) - other.get(name, set())), sorted(other.get(name, set()) - mine.get(name, set())))
+        name: (
+            sorted(mine.get(name, set()) - other.get(name, set())),
+            sorted(other.get(name, set()) - mine.get(name, set())),
+        )
         for name in mine.keys() | other.keys()
         if mine.get(name) != other.get(name)
     }
