@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbox.errors import HostError, SpecError
 from sandbox.lower.host import Host, Origins
 from sandbox.plan.ops import (
+    Flag,
     Isolate,
     LoopbackUp,
     MapIds,
@@ -15,7 +16,7 @@ from sandbox.plan.ops import (
     Step,
     Sysctl,
 )
-from sandbox.spec.runtime import IdMapping, Spec, annotation
+from sandbox.spec.runtime import IdMapping, Seccomp, Spec, annotation
 
 # CLONE_NEW*, sched.h
 NAMESPACES = {
@@ -111,9 +112,21 @@ def machine(spec: Spec, origins: Origins) -> list[Step]:
     for key, value in spec.linux.sysctl.items():
         steps.append(Step(_sysctl(key, value, types, origins), origins[f"linux.sysctl.{key}"]))
     if annotation(spec, "nested") == "false":
-        # No user namespace below ours, whatever becomes of the filter.
-        steps.append(Step(Sysctl(path="user/max_user_namespaces", value="0"), origins["annotations.nested"]))
+        # Inside another sandbox, whose /proc/sys is read-only, it cannot be written; the filter alone has to do then.
+        flags = Flag.MAY_FAIL if _filter_refuses_namespaces(spec.linux.seccomp) else Flag(0)
+        steps.append(Step(Sysctl(path="user/max_user_namespaces", value="0"), origins["annotations.nested"], flags))
     return steps
+
+
+def _filter_refuses_namespaces(seccomp: Seccomp | None) -> bool:
+    """Does the filter by itself keep user namespaces from being made?"""
+    if seccomp is None or seccomp.default_action == "SCMP_ACT_ALLOW":
+        return False
+    allowed = [rule for rule in seccomp.syscalls if rule.action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")]
+    # clone and unshare are allowed by their flags, if at all; clone3 keeps its flags in memory, where no filter looks.
+    return not any(
+        "clone3" in rule.names or ({"clone", "unshare"} & {*rule.names} and not rule.args) for rule in allowed
+    )
 
 
 def _sysctl(key: str, value: str, types: set[str], origins: Origins) -> Sysctl:

@@ -1,0 +1,192 @@
+"""Lowering is a function of spec and facts: what it comes to, as text, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from sandbox.errors import HostError, SpecError
+from sandbox.lower.container import lower
+from sandbox.lower.host import Host, Origins
+from sandbox.plan.ops import Flag, Step, Sysctl
+from sandbox.plan.words import describe
+from sandbox.spec.runtime import Spec, decode, encode
+
+HOST = Host(
+    uid=1000,
+    gid=1000,
+    state_dir="/run/user/1000/sandbox",
+    newuidmap="/usr/bin/newuidmap",
+    newgidmap="/usr/bin/newgidmap",
+)
+NAMESPACES = [{"type": kind} for kind in ("user", "mount", "pid", "ipc", "uts", "cgroup", "network")]
+BASE: dict[str, Any] = {
+    "ociVersion": "1.0.2",
+    "root": {"path": "/srv/root", "readonly": True},
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid"]},
+        {"destination": "data", "type": "bind", "source": "/srv/data", "options": ["rbind", "rro", "nodev"]},
+    ],
+    "process": {"cwd": "/", "args": ["true"], "user": {"uid": 1000, "gid": 1000}, "noNewPrivileges": True},
+    "hostname": "box",
+    "linux": {
+        "namespaces": NAMESPACES,
+        "uidMappings": [{"containerID": 1000, "hostID": 1000, "size": 1}],
+        "gidMappings": [{"containerID": 1000, "hostID": 1000, "size": 1}],
+        "maskedPaths": ["/proc/kcore"],
+        "readonlyPaths": ["/proc/sys"],
+    },
+}
+
+
+def spec(changes: dict[str, Any] | None = None) -> Spec:
+    """Return BASE with members replaced; a dotted name goes down."""
+    document = msgspec.json.decode(msgspec.json.encode(BASE))
+    for name, value in (changes or {}).items():
+        table = document
+        *path, last = name.split(".")
+        for part in path:
+            table = table.setdefault(part, {})
+        table[last] = value
+    return decode(msgspec.json.encode(document))
+
+
+def lowered(changes: dict[str, Any] | None = None, host: Host = HOST) -> tuple[Step, ...]:
+    return lower(spec(changes), host, Origins({"mounts[1]": "build.toml:3: filesystem.read[0]"}))
+
+
+def text(steps: tuple[Step, ...]) -> str:
+    marks = {Flag.IF_PRESENT: "if present: ", Flag.MAY_FAIL: "try: ", Flag.OTHERWISE: "otherwise: "}
+    return "\n".join(f"{marks.get(step.flags, '')}{describe(step.op)}  < {step.origin}" for step in steps)
+
+
+def test_the_plan_of_a_small_spec() -> None:
+    assert (
+        text(lowered())
+        == """\
+create the namespaces user, mount, pid, ipc, uts, cgroup, network  < config.json: linux.namespaces
+map ids (inside outside count): uids 1000 1000 1; gids 1000 1000 1  < config.json: linux.uidMappings
+keep /run/user/1000/sandbox/containers/ID while it runs  < config.json: name
+set nothing; keep nothing  < config.json: process.env
+give the command no terminal  < config.json: process.terminal
+take /srv/root as the root  < config.json: root
+try: mount a new proc on /proc (nosuid)  < config.json: mounts[0]
+otherwise: bind /proc (writable)  < config.json: mounts[0]
+bind /srv/data onto /data (read-only, nodev)  < build.toml:3: filesystem.read[0]
+if present: hide /proc/kcore  < config.json: linux.maskedPaths[0]
+if present: make /proc/sys read-only  < config.json: linux.readonlyPaths[0]
+set the host name box  < config.json: hostname
+bring lo up  < config.json: linux.namespaces
+make the root read-only  < config.json: root
+leave the host's tree for the new root  < config.json: root
+become uid 1000, gid 1000, with no capability, and gain no privileges by execve  < config.json: process.capabilities
+open the terminal  < config.json: process.terminal
+start a session  < config.json: process.terminal
+change to /  < config.json: process.cwd"""
+    )
+
+
+def test_equal_specs_give_equal_plans() -> None:
+    assert lowered() == lowered()
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    assert decode(encode(spec())) == spec()
+
+
+def test_without_no_new_privileges_the_filter_comes_while_it_may() -> None:
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]}
+    names = [type(step.op).__name__ for step in lowered({"linux.seccomp": seccomp, "process.noNewPrivileges": False})]
+    usual = [type(step.op).__name__ for step in lowered({"linux.seccomp": seccomp})]
+
+    assert names.index("SeccompFilter") < names.index("Credentials")
+    assert usual.index("SeccompFilter") == len(usual) - 1
+
+
+def test_symlinks_are_made_where_they_stay() -> None:
+    changes = {
+        "annotations": {"dev.sandbox.root": "fresh", "dev.sandbox.symlinks": '{"/bin": "usr/bin", "/data/link": "x"}'}
+    }
+    words = [describe(step.op) for step in lowered(changes)]
+    link, bind = (
+        words.index("make /data/link a symlink to x"),
+        words.index("bind /srv/data onto /data (read-only, nodev)"),
+    )
+
+    assert words.index("make /bin a symlink to usr/bin") < bind < link
+
+
+@pytest.mark.parametrize("filtered, flags", [(True, Flag.MAY_FAIL), (False, Flag(0))])
+def test_nesting_is_refused_by_the_kernel_too(filtered: bool, flags: Flag) -> None:
+    changes: dict[str, Any] = {"annotations": {"dev.sandbox.nested": "false"}}
+    if filtered:
+        changes["linux.seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO"}
+    (step,) = [step for step in lowered(changes) if isinstance(step.op, Sysctl)]
+
+    assert (step.op.path, step.op.value, step.flags) == ("user/max_user_namespaces", "0", flags)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "hooks": ({"hooks": {"prestart": [{"path": "/x"}]}}, "hooks"),
+    "a joined namespace": (
+        {"linux.namespaces": [{"type": "user", "path": "/proc/1/ns/user"}]},
+        r"linux.namespaces\[0\]",
+    ),
+    "an unknown namespace": ({"linux.namespaces": [{"type": "moon"}]}, "moon"),
+    "no mount namespace": ({"linux.namespaces": [{"type": "user"}]}, "mount namespace"),
+    "no id map": ({"linux.uidMappings": []}, "linux.uidMappings"),
+    "an unmapped id": ({"process.user": {"uid": 7, "gid": 7}}, "uid 7 is not mapped"),
+    "groups of a single id": (
+        {"process.user": {"uid": 1000, "gid": 1000, "additionalGids": [5]}},
+        "supplementary groups",
+    ),
+    "an unknown capability": ({"process.capabilities": {"bounding": ["CAP_FLY"]}}, "CAP_FLY"),
+    "an unknown limit": ({"process.rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}, "RLIMIT_X"),
+    "a sysctl of the host": ({"linux.sysctl": {"kernel.core_pattern": "|x"}}, "kernel.core_pattern"),
+    "a sysctl that climbs": ({"linux.sysctl": {"net/../kernel/core_pattern": "|x"}}, "not the name of a sysctl"),
+    "an option of a bind that is none": (
+        {"mounts": [{"destination": "/x", "type": "bind", "source": "/x", "options": ["size=1"]}]},
+        "size=1",
+    ),
+    "an id-mapped mount": (
+        {"mounts": [{"destination": "/x", "type": "bind", "source": "/x", "options": ["idmap"]}]},
+        "idmap",
+    ),
+    "a mount without a type": ({"mounts": [{"destination": "/x", "source": "/x"}]}, "needs a type"),
+    "a device": ({"linux.devices": [{"type": "c", "path": "/dev/fuse"}]}, "linux.devices"),
+    "a cgroup path": ({"linux.cgroupsPath": "/x"}, "linux.cgroupsPath"),
+    "real-time scheduling": ({"process.scheduler": {"policy": "SCHED_FIFO"}}, "SCHED_OTHER"),
+    "a listener": (
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}},
+        "notifies a listener",
+    ),
+    "block devices' limits": ({"linux.resources": {"blockIO": {"weight": 5}}}, "resources"),
+}
+
+
+@pytest.mark.parametrize("changes, names", REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_in_force_is_refused_by_name(changes: dict[str, Any], names: str) -> None:
+    with pytest.raises(SpecError, match=names):
+        lowered(changes)
+
+
+def test_an_unknown_member_is_refused_with_its_place() -> None:
+    with pytest.raises(SpecError, match=r"config.json: Object contains unknown field `rot`"):
+        decode(b'{"rot": {}}')
+
+
+def test_a_range_without_newuidmap_says_what_to_install() -> None:
+    bare = msgspec.structs.replace(HOST, newuidmap="", newgidmap="")
+    rows = [{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100000, "size": 10}]
+    with pytest.raises(HostError) as caught:
+        lowered({"linux.uidMappings": rows, "process.user": {"uid": 0, "gid": 1000}}, bare)
+
+    assert caught.value.hint == "sudo apt install uidmap"
+
+
+def test_a_limit_that_is_not_in_force_is_said() -> None:
+    steps = lowered({"linux.resources": {"memory": {"limit": 1 << 30}}})
+
+    assert "warning: config.json: linux.resources.memory: the limit on memory is not in force" in describe(steps[0].op)
