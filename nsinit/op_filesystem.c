@@ -157,16 +157,14 @@ static int copy_tree(struct run *run, int source_fd, const char *source, bool re
 
 	if (tree_fd < 0)
 		return refuse(run, "open_tree", source);
-	struct mount_attributes own = *attributes, below = { .propagation = attributes->propagation };
-	if (attributes_recursive)
-		below = own;
-	if ((below.set || below.propagation) && sys_mount_setattr(tree_fd, true, &below) < 0) {
+	const struct mount_attributes below = { .propagation = attributes->propagation };
+	bool at_once = attributes_recursive || !recursive;
+	if ((!at_once && sys_mount_setattr(tree_fd, true, &below) < 0) ||
+	    sys_mount_setattr(tree_fd, recursive && attributes_recursive, attributes) < 0) {
+		int error = errno;
+
 		close(tree_fd);
-		return refuse(run, "mount_setattr", source);
-	}
-	if (!attributes_recursive && own.set && sys_mount_setattr(tree_fd, false, &own) < 0) {
-		close(tree_fd);
-		return refuse(run, "mount_setattr", source);
+		return refuse_with(run, error, "mount_setattr", source);
 	}
 	return tree_fd;
 }
