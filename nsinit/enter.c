@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "run.h"
 #include "sys.h"
 
@@ -44,7 +45,7 @@ static int await_helpers(struct run *run)
 	struct sync_message message;
 
 	if (sync_receive(run->sync_fd, &message, NULL) <= 0 || message.type != SYNC_MAPPED)
-		_exit(125); /* the monitor is gone, or has a failure of its own to report */
+		_exit(EXIT_OWN_FAILURE); /* the monitor is gone, or has a failure of its own to report */
 	return 0;
 }
 
@@ -164,5 +165,5 @@ _Noreturn void enter_sandbox(const struct entry *entry)
 	run.current = op ? plan_index(entry->plan, op) : 0;
 	enter(&run, entry, (const struct plan_map_ids *)op);
 	report_failure(&run);
-	_exit(125);
+	_exit(EXIT_OWN_FAILURE);
 }

@@ -8,8 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <linux/magic.h>
 #include <sys/prctl.h>
@@ -20,12 +23,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "run.h"
 #include "sys.h"
 
-#define EXIT_OWN_FAILURE 125
-#define EXIT_NOT_EXECUTABLE 126
-#define EXIT_NOT_FOUND 127
 #define PROC_ROOT_INODE 1
 
 int refuse_with(struct run *run, int error, const char *call, const char *subject)
@@ -72,9 +73,15 @@ static int open_host(struct run *run)
 	return 0;
 }
 
+/* A refusal may pass; a lack (of memory, of descriptors) never does: it would show what was to be covered. */
+static bool is_refusal(int error)
+{
+	return error == EPERM || error == EACCES || error == EROFS || error == EXDEV || error == ENODEV || error == ENOENT;
+}
+
 static bool tolerated(const struct plan_op *op, int error)
 {
-	if (op->flags & PLAN_MAY_FAIL)
+	if (op->flags & PLAN_MAY_FAIL && is_refusal(error))
 		return true;
 	return op->flags & PLAN_IF_PRESENT && (error == ENOENT || error == ENOTDIR);
 }
@@ -104,7 +111,7 @@ _Noreturn void reap(struct run *run, pid_t child)
 	close(run->null_fd);
 	if (run->slave_fd >= 0)
 		close(run->slave_fd);
-	/* The command's pipes must not stay open because we hold them. */
+	/* A pipe of the command's ends when the command closes it. */
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
 	sigemptyset(&children);
@@ -134,8 +141,9 @@ _Noreturn void reap(struct run *run, pid_t child)
 		struct sync_message wanted;
 		if (sync_receive(run->sync_fd, &wanted, NULL) <= 0)
 			_exit(EXIT_OWN_FAILURE); /* without a monitor nothing stays */
-		if (wanted.type == SYNC_SIGNAL)
-			kill(wanted.flag ? -child : child, (int)wanted.number);
+		/* A child that leads no group yet holds the signal back until it is the command. */
+		if (wanted.type == SYNC_SIGNAL && (!wanted.flag || kill(-child, (int)wanted.number) < 0))
+			kill(child, (int)wanted.number);
 	}
 }
 
@@ -150,6 +158,34 @@ static void restore_signals(uint64_t mask)
 	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
+/* execvp(3) without what the libcs do differently: no default path, no shell for a file without `#!`. */
+static void execute_command(char *const argv[])
+{
+	char path[PATH_MAX];
+	const char *directory = getenv("PATH");
+	int error = ENOENT;
+
+	if (strchr(argv[0], '/') || !argv[0][0]) {
+		execve(argv[0], argv, environ);
+		return;
+	}
+	while (directory) {
+		const char *end = strchrnul(directory, ':');
+		int length = snprintf(path, sizeof(path), "%.*s%s%s", (int)(end - directory), directory,
+				      end > directory ? "/" : "./", argv[0]);
+
+		if (length > 0 && (size_t)length < sizeof(path)) {
+			execve(path, argv, environ);
+			if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+				return;
+			if (errno == EACCES) /* unless another directory has one that can be executed */
+				error = EACCES;
+		}
+		directory = *end ? end + 1 : NULL;
+	}
+	errno = error;
+}
+
 /* Become the command; returns only if that failed. */
 static int become(struct run *run, char *const argv[])
 {
@@ -159,7 +195,7 @@ static int become(struct run *run, char *const argv[])
 	restore_signals(run->hello.signal_mask);
 	if (sync_send(run->sync_fd, &ready) < 0)
 		return refuse(run, "sendmsg", "ready");
-	execvp(argv[0], argv);
+	execute_command(argv);
 	return refuse(run, "exec", argv[0]);
 }
 
@@ -193,5 +229,5 @@ int init_main(char *const argv[])
 	report_failure(&run);
 	if (strcmp(run.failure.call, "exec") != 0)
 		return EXIT_OWN_FAILURE;
-	return run.failure.error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+	return exec_exit_status(run.failure.error);
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "inputs.h"
 #include "monitor.h"
 #include "options.h"
@@ -21,7 +22,6 @@
 #include "python.h"
 #include "sys.h"
 
-#define EXIT_OWN_FAILURE 125
 #define KEY_MAX 65536
 
 struct key {
@@ -139,6 +139,8 @@ static int find_plans(void)
 		snprintf(base, sizeof(base), "/run/user/%u", geteuid());
 		plans_fd = open_plans(base);
 	}
+	if (plans_fd < 0 && geteuid() == 0)
+		plans_fd = open_plans("/run");
 	if (plans_fd < 0) {
 		snprintf(base, sizeof(base), "/tmp/sandbox-%u", geteuid());
 		plans_fd = open_plans(base);
@@ -203,20 +205,21 @@ int launch_main(char *const argv[])
 	return python_take_over(self, key_file(&key), name, command - argv - 1, argv + 1);
 }
 
-/* argv: our name, the number of a descriptor open on a plan, the command.  Python comes back
- * this way with a plan that it has just made. */
+/* argv: our name, the number of a descriptor open on a plan, what python_restore_signals() takes, the command.
+ * Python comes back this way with a plan that it has just made. */
 int launch_plan_main(char *const argv[])
 {
 	char self[PATH_MAX];
 	struct plan plan;
 
-	if (!argv[1] || !argv[2] || !find_self(self))
+	if (!argv[1] || !argv[2] || !argv[3] || !find_self(self))
 		return EXIT_OWN_FAILURE;
+	python_restore_signals(atoi(argv[2]));
 	int plan_fd = atoi(argv[1]);
 	if (plan_read(&plan, plan_fd) < 0) {
 		dprintf(2, "sandbox: the plan cannot be read: %s\n  hint: install sandbox again; its parts do not match\n",
 			strerror(errno));
 		return EXIT_OWN_FAILURE;
 	}
-	return monitor_run(&plan, plan_fd, self, argv + 2);
+	return monitor_run(&plan, plan_fd, self, argv + 3);
 }

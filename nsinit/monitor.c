@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,15 +17,12 @@
 #include <unistd.h>
 
 #include "enter.h"
+#include "environment.h"
 #include "python.h"
 #include "relay.h"
 #include "state.h"
 #include "sync.h"
 #include "sys.h"
-
-#define EXIT_OWN_FAILURE 125
-
-extern char **environ;
 
 struct monitor {
 	const struct plan *plan;
@@ -61,56 +57,6 @@ static void print_notices(const struct plan *plan)
 	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
 		if (op->code == OP_NOTICE)
 			dprintf(2, "sandbox: %s\n", plan_text(plan, ((const struct plan_notice *)op)->text));
-}
-
-/* --- the command's environment ------------------------------------------------------------------ */
-
-static bool names_same(const char *left, const char *right)
-{
-	size_t length = strcspn(left, "=");
-
-	return length == strcspn(right, "=") && !strncmp(left, right, length);
-}
-
-static bool kept(const struct plan *plan, const struct plan_environment *op, const char *variable)
-{
-	char name[256];
-	size_t length = strcspn(variable, "=");
-
-	for (uint32_t i = 0; i < op->set.count; i++)
-		if (names_same(variable, plan_item(plan, op->set, i)))
-			return false;
-	if (length >= sizeof(name) || !variable[length])
-		return false;
-	memcpy(name, variable, length);
-	name[length] = 0;
-	/* The last pattern that matches decides; one with a "!" keeps out. */
-	for (uint32_t i = op->keep.count; i-- > 0;) {
-		const char *pattern = plan_item(plan, op->keep, i);
-
-		if (!fnmatch(pattern + (*pattern == '!'), name, 0))
-			return *pattern != '!';
-	}
-	return false;
-}
-
-static char **command_environment(const struct plan *plan)
-{
-	const struct plan_environment *op = (const struct plan_environment *)plan_find(plan, OP_ENVIRONMENT);
-	size_t count = 0;
-
-	while (environ[count])
-		count++;
-	char **result = calloc(count + (op ? op->set.count : 0) + 1, sizeof(*result));
-	if (!result || !op)
-		return result;
-	char **next = result;
-	for (uint32_t i = 0; i < op->set.count; i++)
-		*next++ = (char *)(uintptr_t)plan_item(plan, op->set, i);
-	for (char **variable = environ; *variable; variable++)
-		if (kept(plan, op, *variable))
-			*next++ = *variable;
-	return result;
 }
 
 /* --- id maps through newuidmap(1) ----------------------------------------------------------------- */
@@ -164,7 +110,7 @@ static void map_ids(struct monitor *monitor)
 	const char *maps[] = { plan_text(monitor->plan, op->uid_map), plan_text(monitor->plan, op->gid_map) };
 	for (int i = 0; i < 2; i++)
 		if (run_helper(monitor, helpers[i], maps[i]) < 0) {
-			fail(monitor, OP_MAP_IDS, "newuidmap", helpers[i]);
+			fail(monitor, OP_MAP_IDS, i ? "newgidmap" : "newuidmap", helpers[i]);
 			return;
 		}
 	if (sync_send(monitor->sync_fd, &mapped) < 0)
@@ -173,10 +119,11 @@ static void map_ids(struct monitor *monitor)
 
 /* --- start ---------------------------------------------------------------------------------------- */
 
-/* All signals arrive by descriptor.  Those that a fault raises, and those by which a shell stops us, keep their way. */
+/* All signals arrive by descriptor.  Those that a fault of ours raises keep their way, and those that stop who
+ * touches the terminal from the background: to wait for them would be to touch it again and again. */
 static int take_signals(sigset_t *before)
 {
-	static const int left[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGTSTP, SIGTTIN, SIGTTOU };
+	static const int left[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTTIN, SIGTTOU };
 	sigset_t taken;
 
 	sigfillset(&taken);
@@ -258,6 +205,8 @@ static void start(struct monitor *monitor, char *const command[])
 	if (monitor->failed)
 		return;
 	map_ids(monitor);
+	if (monitor->failed)
+		return;
 	say_hello(monitor, &mask);
 	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
 		fail(monitor, OP_REGISTER, "write", "pid");
@@ -265,24 +214,60 @@ static void start(struct monitor *monitor, char *const command[])
 
 /* --- while it runs ---------------------------------------------------------------------------------- */
 
-static void pass_signal(struct monitor *monitor)
+static void send_signal(struct monitor *monitor, uint32_t number, bool to_group)
 {
-	struct signalfd_siginfo info;
-	struct sync_message message = { .type = SYNC_SIGNAL };
+	struct sync_message message = { .type = SYNC_SIGNAL, .number = number, .flag = to_group };
 
-	if (read(monitor->signals_fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGCHLD)
-		return;
-	if (info.ssi_signo == SIGWINCH && monitor->relay.replaced) {
-		relay_window(&monitor->relay);
-		return;
-	}
-	message.number = info.ssi_signo;
-	/* The terminal signals a whole process group: the command's is another one. */
-	message.flag = info.ssi_code == SI_KERNEL;
 	if (plan_find(monitor->plan, OP_REAPER))
 		sync_send(monitor->sync_fd, &message);
 	else
-		kill(monitor->init, (int)info.ssi_signo);
+		kill(monitor->init, (int)number);
+}
+
+/* The shell's stop and go: the sandbox stops with us, and the terminal is the shell's meanwhile. */
+static void stop(struct monitor *monitor)
+{
+	send_signal(monitor, SIGSTOP, true);
+	relay_restore(&monitor->relay);
+	raise(SIGSTOP);
+}
+
+static void pass_signal(struct monitor *monitor)
+{
+	struct signalfd_siginfo info;
+
+	if (read(monitor->signals_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGCHLD:
+		break;
+	case SIGTSTP:
+		stop(monitor);
+		break;
+	case SIGCONT:
+		relay_resume(&monitor->relay);
+		send_signal(monitor, SIGCONT, true);
+		break;
+	case SIGWINCH:
+		if (monitor->relay.replaced)
+			relay_window(&monitor->relay);
+		else
+			send_signal(monitor, SIGWINCH, false);
+		break;
+	default:
+		/* The terminal signals a whole process group: the command's is another one. */
+		send_signal(monitor, info.ssi_signo, info.ssi_code == SI_KERNEL);
+	}
+}
+
+/* A pipe of the command's ends when the command closes it, not only when we end. */
+static void release_streams(const struct relay *relay)
+{
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd < 2 && null_fd >= 0; fd++)
+		if (!(relay->replaced >> fd & 1))
+			dup2(null_fd, fd);
 }
 
 /* false: the other end is gone. */
@@ -300,6 +285,7 @@ static bool take_message(struct monitor *monitor)
 		break;
 	case SYNC_READY:
 		monitor->ready = true;
+		release_streams(&monitor->relay);
 		break;
 	case SYNC_FAILURE:
 		monitor->failed = true;
@@ -321,27 +307,26 @@ static bool take_message(struct monitor *monitor)
 /* Until the sandbox has ended or, where the command is process 1, until that has. */
 static void attend(struct monitor *monitor)
 {
-	enum { SIGNALS, SYNC, INPUT, MASTER };
+	enum { SIGNALS, SYNC, RELAY, EVENTS = RELAY + RELAY_EVENTS };
 	bool has_reaper = plan_find(monitor->plan, OP_REAPER);
-	struct pollfd events[4] = {
+	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
 		[SYNC] = { .fd = monitor->sync_fd, .events = POLLIN },
 	};
 
 	for (;;) {
-		relay_events(&monitor->relay, &events[INPUT], &events[MASTER]);
-		if (poll(events, 4, -1) < 0) {
+		relay_events(&monitor->relay, &events[RELAY]);
+		if (poll(events, EVENTS, -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return;
 		}
-		relay_pass(&monitor->relay, events[INPUT].revents, events[MASTER].revents);
+		relay_pass(&monitor->relay, &events[RELAY]);
 		if (events[SIGNALS].revents) {
 			pass_signal(monitor);
 			siginfo_t info = { 0 };
-			if (!waitid(P_PID, (id_t)monitor->init, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid)
-				events[SYNC].fd = monitor->sync_fd; /* its last words */
-			if (info.si_pid && !has_reaper)
+			if (!has_reaper && !waitid(P_PID, (id_t)monitor->init, &info, WEXITED | WNOHANG | WNOWAIT) &&
+			    info.si_pid)
 				return;
 		}
 		if (events[SYNC].revents && !take_message(monitor)) {
@@ -364,7 +349,7 @@ static void finish(struct monitor *monitor)
 		while (take_message(monitor))
 			;
 	}
-	relay_drain(&monitor->relay);
+	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
 	state_remove(&monitor->registration);
 	if (monitor->exited || monitor->failed)

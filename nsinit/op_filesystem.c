@@ -26,43 +26,46 @@ static int open_source(const char *path)
 	return sys_openat2(AT_FDCWD, path, O_PATH, RESOLVE_NO_SYMLINKS);
 }
 
-/* Open the directory `path` below the new root, made with its parents where it is absent. */
+static int open_directory(const struct run *run, const char *path, mode_t mode);
+
+/* Open the directory in which `path` lies, made with its parents where it is absent; `*name` becomes
+ * the last component.  Opening the root itself gives a copy of its descriptor. */
+static int open_parent(const struct run *run, const char *path, const char **name)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash || !slash[1] || (size_t)(slash - path) >= sizeof(parent)) {
+		errno = EINVAL;
+		return -1;
+	}
+	*name = slash + 1;
+	if (slash == path)
+		return fcntl(run->root_fd, F_DUPFD_CLOEXEC, 0);
+	memcpy(parent, path, (size_t)(slash - path));
+	parent[slash - path] = 0;
+	return open_directory(run, parent, 0755);
+}
+
+/* Open the directory `path` below the new root, made with its parents where it is absent.  mkdirat(2) does not
+ * follow a symlink in the last component: a dangling one is refused. */
 static int open_directory(const struct run *run, const char *path, mode_t mode)
 {
-	char prefix[PATH_MAX];
-	size_t length = strlen(path);
+	const char *name;
 
 	int fd = open_below(run, path, O_PATH | O_DIRECTORY);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
-	if (length >= sizeof(prefix)) {
-		errno = ENAMETOOLONG;
+	cleanup_fd int parent_fd = open_parent(run, path, &name);
+	if (parent_fd < 0 || mkdirat(parent_fd, name, mode) < 0)
 		return -1;
-	}
-	fd = open_below(run, "/", O_PATH | O_DIRECTORY);
-	for (size_t start = 0; fd >= 0 && start < length;) {
-		size_t end = start + strspn(path + start, "/");
-		size_t name = end;
-
-		end += strcspn(path + end, "/");
-		if (end == name)
-			break;
-		memcpy(prefix, path, end);
-		prefix[end] = 0;
-		cleanup_fd int parent_fd = fd;
-		fd = open_below(run, prefix, O_PATH | O_DIRECTORY);
-		/* mkdirat(2) does not follow a symlink in the last component: a dangling one is refused. */
-		if (fd < 0 && errno == ENOENT && !mkdirat(parent_fd, prefix + name, end == length ? mode : 0755))
-			fd = open_below(run, prefix, O_PATH | O_DIRECTORY);
-		start = end;
-	}
-	return fd;
+	return open_below(run, path, O_PATH | O_DIRECTORY);
 }
 
 /* Open the mount point `target`, made where it is absent, with the type that `kind` has. */
 static int open_place(const struct run *run, const char *target, mode_t kind, mode_t mode)
 {
-	char parent[PATH_MAX];
+	const char *name;
 
 	if (S_ISDIR(kind))
 		return open_directory(run, target, mode);
@@ -76,19 +79,16 @@ static int open_place(const struct run *run, const char *target, mode_t kind, mo
 		errno = EISDIR;
 		return -1;
 	}
-	const char *name = strrchr(target, '/');
-	if (errno != ENOENT || !name || (size_t)(name - target) >= sizeof(parent) - 1)
+	if (errno != ENOENT)
 		return -1;
-	memcpy(parent, target, (size_t)(name - target) + 1);
-	parent[name - target + 1] = 0;
-	cleanup_fd int parent_fd = open_directory(run, parent, 0755);
+	cleanup_fd int parent_fd = open_parent(run, target, &name);
 	if (parent_fd < 0)
 		return -1;
-	fd = openat(parent_fd, name + 1, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	fd = openat(parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -1;
 	close(fd);
-	return openat(parent_fd, name + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 static int attach(struct run *run, int tree_fd, int place_fd, const char *target)
@@ -183,28 +183,15 @@ int op_bind_root(struct run *run, const struct plan_bind_root *op)
 	return attach_root(run, root_fd, plan_text(run->plan, op->staging));
 }
 
-int op_make_directory(struct run *run, const struct plan_make_directory *op)
-{
-	const char *target = plan_text(run->plan, op->target);
-	cleanup_fd int fd = open_directory(run, target, op->mode);
-
-	return fd < 0 ? refuse(run, "mkdirat", target) : 0;
-}
-
 int op_make_symlink(struct run *run, const struct plan_make_symlink *op)
 {
 	const char *target = plan_text(run->plan, op->target);
-	const char *name = strrchr(target, '/');
-	char parent[PATH_MAX];
+	const char *name;
+	cleanup_fd int parent_fd = open_parent(run, target, &name);
 
-	if (!name || (size_t)(name - target) >= sizeof(parent) - 1)
-		return refuse_with(run, EINVAL, "symlinkat", target);
-	memcpy(parent, target, (size_t)(name - target) + 1);
-	parent[name - target + 1] = 0;
-	cleanup_fd int parent_fd = open_directory(run, parent, 0755);
 	if (parent_fd < 0)
-		return refuse(run, "mkdirat", parent);
-	if (symlinkat(plan_text(run->plan, op->destination), parent_fd, name + 1) < 0)
+		return refuse(run, "mkdirat", target);
+	if (symlinkat(plan_text(run->plan, op->destination), parent_fd, name) < 0)
 		return refuse(run, "symlinkat", target);
 	return 0;
 }

@@ -18,7 +18,6 @@ struct plan_field {
 };
 
 struct plan_schema {
-	const char *name;
 	uint32_t size;
 	uint32_t fields_count;
 	enum plan_stage stage;
@@ -31,6 +30,7 @@ struct plan {
 };
 
 extern const struct plan_schema plan_schemas[PLAN_OPCODES];
+extern const uint32_t plan_crc_table[8][256];
 int plan_dispatch(struct run *run, const struct plan_op *op);
 
 int plan_parse(struct plan *plan, const uint8_t *data, size_t size);

@@ -1,18 +1,17 @@
 #define _GNU_SOURCE
 #include "python.h"
+#include "exit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define EXIT_OWN_FAILURE 125
-#define EXIT_NOT_EXECUTABLE 126
-#define EXIT_NOT_FOUND 127
 
 /* The interpreter stands beside us: bin/sandbox, bin/python3. */
 static int execute(const char *self, const char *code, char *const first[], char *const rest[])
@@ -47,13 +46,49 @@ static int execute(const char *self, const char *code, char *const first[], char
 	return -1;
 }
 
+static bool is_default(int number)
+{
+	struct sigaction action;
+
+	return !sigaction(number, NULL, &action) && action.sa_handler == SIG_DFL;
+}
+
+/* Python ignores SIGPIPE and SIGXFSZ, which the command must not inherit unless the caller ignores them; and an
+ * interrupt while it starts would show its insides, so that this is put off until it has done its work. */
+static int prepare_signals(void)
+{
+	sigset_t interrupt, before;
+	int signals = (is_default(SIGPIPE) ? RESET_PIPE : 0) | (is_default(SIGXFSZ) ? RESET_XFSZ : 0);
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	if (!sigprocmask(SIG_BLOCK, &interrupt, &before) && !sigismember(&before, SIGINT))
+		signals |= UNBLOCK_INT;
+	return signals;
+}
+
+void python_restore_signals(int signals)
+{
+	sigset_t interrupt;
+
+	if (signals & RESET_PIPE)
+		signal(SIGPIPE, SIG_DFL);
+	if (signals & RESET_XFSZ)
+		signal(SIGXFSZ, SIG_DFL);
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	if (signals & UNBLOCK_INT)
+		sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
+}
+
 int python_take_over(const char *self, int key_fd, const char *plan_name, long command_at, char *const argv[])
 {
-	char number[16], at[24];
-	char *const first[] = { (char *)(uintptr_t)self, number, (char *)(uintptr_t)plan_name, at, NULL };
+	char number[16], at[24], signals[16];
+	char *const first[] = { (char *)(uintptr_t)self, number, (char *)(uintptr_t)plan_name, at, signals, NULL };
 
 	snprintf(number, sizeof(number), "%d", key_fd);
 	snprintf(at, sizeof(at), "%ld", command_at);
+	snprintf(signals, sizeof(signals), "%d", prepare_signals());
 	if (key_fd >= 0)
 		fcntl(key_fd, F_SETFD, 0);
 	execute(self, "from sandbox.cli.start import main; main()", first, argv);
@@ -78,5 +113,5 @@ int python_explain(const char *self, int plan_fd, const struct sync_message *fai
 		strerror((int)failure->number), index);
 	if (strcmp(failure->call, "exec") != 0)
 		return EXIT_OWN_FAILURE;
-	return failure->number == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+	return exec_exit_status((int)failure->number);
 }

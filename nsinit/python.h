@@ -3,9 +3,15 @@
 
 #include "sync.h"
 
+/* What Python changes of our signals, and whoever comes after it puts back (bits). */
+enum python_signals { RESET_PIPE = 1, RESET_XFSZ = 2, UNBLOCK_INT = 4 };
+
 /* Execute Python with our command line `argv`, in which the command, if we know it, begins at
  * `command_at`; returns only if that failed, with an exit status. */
 int python_take_over(const char *self, int key_fd, const char *plan_name, long command_at, char *const argv[]);
+
+/* Put the signals back as they were before Python, by a word that python_take_over() gave it. */
+void python_restore_signals(int signals);
 
 /* Let Python put a failure into words; returns an exit status. */
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[]);

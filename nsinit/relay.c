@@ -3,20 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "plan_ops.h"
 #include "sys.h"
 
-#define END_OF_FILE 4 /* ^D */
-
 /* A terminal of the caller's never goes inside: through any descriptor of it a contained
  * program could read keys, change modes or push input (TIOCSTI, CVE-2017-5226). */
 void relay_prepare(struct relay *relay, uint32_t mode)
 {
-	*relay = (struct relay){ .terminal = -1, .output = 1, .master_fd = -1 };
+	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .master_fd = -1, .slave_fd = -1 };
 	for (int fd = 2; fd >= 0; fd--) {
 		bool is_terminal = isatty(fd);
 
@@ -26,9 +27,15 @@ void relay_prepare(struct relay *relay, uint32_t mode)
 			relay->replaced |= 1u << fd;
 	}
 	if (!(relay->replaced & 2) && relay->replaced & 4)
-		relay->output = 2;
+		relay->output_fd = 2;
 	if (relay->terminal >= 0 && tcgetattr(relay->terminal, &relay->saved) < 0)
 		relay->terminal = -1;
+}
+
+/* Does the sandbox's input come from the caller's terminal? */
+static bool reads_terminal(const struct relay *relay)
+{
+	return relay->replaced & 1 && relay->terminal == 0;
 }
 
 void relay_describe(const struct relay *relay, struct sync_message *hello)
@@ -40,22 +47,39 @@ void relay_describe(const struct relay *relay, struct sync_message *hello)
 	hello->terminal = relay->saved;
 	ioctl(relay->terminal, TIOCGWINSZ, &hello->window);
 	/* Input that does not come from the terminal leaves it cooked: it translates newlines itself. */
-	if (!(relay->replaced & 1 && isatty(0)))
+	if (!reads_terminal(relay))
 		hello->terminal.c_oflag &= ~(tcflag_t)OPOST;
 }
 
 void relay_start(struct relay *relay, int master_fd)
 {
-	struct termios raw = relay->saved;
-
 	relay->master_fd = master_fd;
 	fcntl(master_fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	relay->slave_fd = ioctl(master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	relay->input_open = relay->replaced & 1;
-	if (!(relay->replaced & 1) || !isatty(0))
+	relay_resume(relay);
+}
+
+/* In the background the terminal is somebody else's. */
+static bool has_terminal(const struct relay *relay)
+{
+	return !reads_terminal(relay) || tcgetpgrp(0) == getpgrp();
+}
+
+/* Take the caller's terminal, if it is ours to take: at the start, and when the shell has put us
+ * into the foreground again. */
+void relay_resume(struct relay *relay)
+{
+	struct termios raw;
+
+	if (relay->master_fd < 0 || !reads_terminal(relay) || !has_terminal(relay))
 		return;
+	if (tcgetattr(0, &relay->saved) < 0)
+		return;
+	raw = relay->saved;
 	cfmakeraw(&raw);
 	relay->raw = tcsetattr(0, TCSADRAIN, &raw) == 0;
-	relay_window(relay); /* it may have changed since we asked */
+	relay_window(relay); /* it may have changed meanwhile */
 }
 
 void relay_window(const struct relay *relay)
@@ -66,79 +90,121 @@ void relay_window(const struct relay *relay)
 		ioctl(relay->master_fd, TIOCSWINSZ, &window);
 }
 
-void relay_events(const struct relay *relay, struct pollfd *input, struct pollfd *master)
+/* Each side is read only when what was read before has been taken. */
+void relay_events(const struct relay *relay, struct pollfd events[RELAY_EVENTS])
 {
-	bool reads = relay->input_open && !relay->pending;
+	bool reads = relay->input_open && !relay->input.size && has_terminal(relay);
+	short master = (short)((relay->output.size ? 0 : POLLIN) | (relay->input.size ? POLLOUT : 0));
 
-	*input = (struct pollfd){ .fd = reads ? 0 : -1, .events = POLLIN };
-	*master = (struct pollfd){ .fd = relay->master_fd, .events = (short)(relay->pending ? POLLIN | POLLOUT : POLLIN) };
+	events[RELAY_INPUT] = (struct pollfd){ .fd = reads ? 0 : -1, .events = POLLIN };
+	events[RELAY_MASTER] = (struct pollfd){ .fd = master ? relay->master_fd : -1, .events = master };
+	events[RELAY_OUTPUT] = (struct pollfd){ .fd = relay->output.size ? relay->output_fd : -1, .events = POLLOUT };
+}
+
+/* The end of the input is typed as the terminal's end-of-file character: once where a line begins,
+ * and once more to end a line that was begun. */
+static void type_end(struct relay *relay)
+{
+	struct termios modes;
+
+	relay->input_open = false;
+	if (tcgetattr(relay->master_fd, &modes) < 0 || !(modes.c_lflag & ICANON))
+		return;
+	relay->input.bytes[0] = relay->input.bytes[1] = (char)modes.c_cc[VEOF];
+	relay->input.start = 0;
+	relay->input.size = relay->line_begun ? 2 : 1;
 }
 
 static void take_input(struct relay *relay)
 {
-	ssize_t size = read(0, relay->input, sizeof(relay->input));
+	ssize_t size = read(0, relay->input.bytes, sizeof(relay->input.bytes));
 
-	relay->pending_at = 0;
 	if (size > 0) {
-		relay->pending = (size_t)size;
+		relay->input.start = 0;
+		relay->input.size = (size_t)size;
+		relay->line_begun = relay->input.bytes[size - 1] != '\n';
 	} else if (size == 0 || (errno != EINTR && errno != EAGAIN)) {
-		relay->input_open = false;
-		relay->input[0] = END_OF_FILE;
-		relay->pending = 1;
+		type_end(relay);
 	}
 }
 
-static void give_input(struct relay *relay)
+/* Write what there is, a piece that fits where poll(2) said that there is room.  An end that
+ * takes nothing more loses the rest. */
+static void give(int fd, struct relay_buffer *buffer)
 {
-	ssize_t size = write(relay->master_fd, relay->input + relay->pending_at, relay->pending);
+	size_t piece = buffer->size < PIPE_BUF ? buffer->size : PIPE_BUF;
+	ssize_t size = write(fd, buffer->bytes + buffer->start, piece);
 
 	if (size > 0) {
-		relay->pending_at += (size_t)size;
-		relay->pending -= (size_t)size;
+		buffer->start += (size_t)size;
+		buffer->size -= (size_t)size;
 	} else if (errno != EAGAIN && errno != EINTR) {
-		relay->pending = 0;
+		buffer->size = 0;
 	}
 }
 
 /* false: nothing to read now, or nobody left to write. */
 static bool take_output(struct relay *relay)
 {
-	char output[RELAY_BUFFER];
-	ssize_t size = read(relay->master_fd, output, sizeof(output));
+	ssize_t size = read(relay->master_fd, relay->output.bytes, sizeof(relay->output.bytes));
 
 	if (size > 0) {
-		write_whole(relay->output, output, (size_t)size);
+		relay->output.start = 0;
+		relay->output.size = (size_t)size;
 		return true;
 	}
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	close_fd(&relay->master_fd); /* EIO: the last slave was closed */
+	close_fd(&relay->master_fd);
 	relay->master_fd = -1;
 	return false;
 }
 
-void relay_pass(struct relay *relay, short input_events, short master_events)
+void relay_pass(struct relay *relay, const struct pollfd events[RELAY_EVENTS])
 {
-	if (input_events)
+	if (events[RELAY_INPUT].revents)
 		take_input(relay);
-	if (relay->pending && relay->master_fd >= 0)
-		give_input(relay);
-	if (master_events & (POLLIN | POLLHUP | POLLERR) && relay->master_fd >= 0)
+	if (relay->input.size && relay->master_fd >= 0)
+		give(relay->master_fd, &relay->input);
+	if (events[RELAY_OUTPUT].revents)
+		give(relay->output_fd, &relay->output);
+	if (events[RELAY_MASTER].revents & (POLLIN | POLLHUP | POLLERR) && !relay->output.size)
 		take_output(relay);
 }
 
-/* What the sandbox wrote before it ended. */
-void relay_drain(struct relay *relay)
+/* Has the caller had enough? */
+static bool was_ended(int signals_fd)
 {
-	while (relay->master_fd >= 0 && take_output(relay))
-		;
+	struct signalfd_siginfo info;
+
+	if (read(signals_fd, &info, sizeof(info)) != sizeof(info))
+		return false;
+	return info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGHUP ||
+	       info.ssi_signo == SIGQUIT;
+}
+
+/* What the sandbox wrote before it ended; a signal ends the waiting for whoever does not read it. */
+void relay_drain(struct relay *relay, int signals_fd)
+{
+	while (relay->output.size || (relay->master_fd >= 0 && take_output(relay))) {
+		struct pollfd events[] = { { .fd = relay->output_fd, .events = POLLOUT },
+					   { .fd = signals_fd, .events = POLLIN } };
+
+		if (poll(events, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (events[0].revents)
+			give(relay->output_fd, &relay->output);
+		else if (events[1].revents && was_ended(signals_fd))
+			break;
+	}
 	close_fd(&relay->master_fd);
-	relay->master_fd = -1;
+	close_fd(&relay->slave_fd);
+	relay->master_fd = relay->slave_fd = -1;
 }
 
 void relay_restore(struct relay *relay)
 {
-	if (relay->raw)
+	if (relay->raw && has_terminal(relay))
 		tcsetattr(0, TCSADRAIN, &relay->saved);
 	relay->raw = false;
 }

@@ -11,24 +11,34 @@
 
 #define RELAY_BUFFER 16384
 
+/* Bytes that were read and not yet taken at the other end. */
+struct relay_buffer {
+	size_t start, size;
+	char bytes[RELAY_BUFFER];
+};
+
 struct relay {
 	unsigned int replaced; /* standard descriptors that the sandbox sees as its terminal (bits) */
 	int terminal; /* the caller's: 0, 1 or 2; -1 without one */
-	int output; /* where the sandbox's output goes */
+	int output_fd; /* not owned; where the sandbox's output goes */
 	int master_fd; /* owned; -1 until the sandbox has made its terminal */
+	int slave_fd; /* owned; held so that a command that closes its terminal does not lose it */
 	bool raw; /* the caller's terminal has to be restored */
 	bool input_open;
+	bool line_begun; /* the last byte of input was no end of a line */
 	struct termios saved;
-	size_t pending; /* bytes of input that the sandbox's terminal has not taken yet */
-	size_t pending_at;
-	char input[RELAY_BUFFER];
+	struct relay_buffer input, output;
 };
+
+/* What relay_events() asks poll(2) for, in this order. */
+enum relay_event { RELAY_INPUT, RELAY_MASTER, RELAY_OUTPUT, RELAY_EVENTS };
 
 void relay_prepare(struct relay *relay, uint32_t mode);
 void relay_describe(const struct relay *relay, struct sync_message *hello);
 void relay_start(struct relay *relay, int master_fd);
+void relay_resume(struct relay *relay);
 void relay_window(const struct relay *relay);
-void relay_events(const struct relay *relay, struct pollfd *input, struct pollfd *master);
-void relay_pass(struct relay *relay, short input_events, short master_events);
-void relay_drain(struct relay *relay);
+void relay_events(const struct relay *relay, struct pollfd events[RELAY_EVENTS]);
+void relay_pass(struct relay *relay, const struct pollfd events[RELAY_EVENTS]);
+void relay_drain(struct relay *relay, int signals_fd);
 void relay_restore(struct relay *relay);

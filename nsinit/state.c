@@ -16,9 +16,6 @@
 
 #include "sys.h"
 
-/* Left-overs looked for at each start; the verbs that list sandboxes look at all. */
-#define SWEEP_LIMIT 32
-
 static const char *const members[] = { "pid", NULL };
 
 static void remove_members(int parent_fd, int fd, const char *id)
@@ -59,7 +56,7 @@ static void sweep(int parent_fd)
 	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
 	struct dirent *entry;
 
-	for (int seen = 0; directory && seen < SWEEP_LIMIT && (entry = readdir(directory)); seen++) {
+	while (directory && (entry = readdir(directory))) {
 		if (entry->d_name[0] == '.')
 			continue;
 		cleanup_fd int fd = lock_directory(parent_fd, entry->d_name);
@@ -107,12 +104,16 @@ enum state_result state_register(struct registration *registration, const char *
 		return STATE_FAILED;
 	}
 	strcpy(registration->id, id);
-	if (!*id) {
+	if (*id)
+		return take(registration);
+	enum state_result result = STATE_IN_USE;
+	for (int tries = 0; tries < 16 && result == STATE_IN_USE; tries++) {
 		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 			return STATE_FAILED;
 		snprintf(registration->id, sizeof(registration->id), "s%08x", random);
+		result = take(registration);
 	}
-	return take(registration);
+	return result;
 }
 
 /* Write down the host's pid of the first process, and when it started (proc(5), stat field 22):

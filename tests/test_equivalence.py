@@ -99,6 +99,14 @@ def test_the_spec_as_it_is_printed_runs(sandbox: Sandbox, home: Path, profile: s
     assert "in this spec you are id 0" in written.stderr
 
 
+def test_the_profile_to_build_upon_runs_too(sandbox: Sandbox, home: Path) -> None:
+    """It shows no project: it has to be said where to start."""
+    bundle = home / "bundle"
+    sandbox("spec", "-p", "base", "--cwd", "/", "--output", str(bundle), "--", "sh", "-c", "pwd", check=True)
+
+    assert [run_bundle(runtime, bundle) for runtime in RUNTIMES] == ["/\n", "/\n"]
+
+
 def test_own_ids_are_for_crun(sandbox: Sandbox, home: Path) -> None:
     bundle = home / "bundle"
     sandbox("spec", "--own-ids", "--output", str(bundle), "--", "id", "-u", check=True)

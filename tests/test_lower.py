@@ -68,7 +68,7 @@ def test_the_plan_of_a_small_spec() -> None:
         == """\
 create the namespaces user, mount, pid, ipc, uts, cgroup, network  < config.json: linux.namespaces
 map ids (inside outside count): uids 1000 1000 1; gids 1000 1000 1  < config.json: linux.uidMappings
-keep /run/user/1000/sandbox/containers/ID while it runs  < config.json: name
+keep /run/user/1000/sandbox/containers/ID while it runs  < config.json: annotations.name
 set nothing; keep nothing  < config.json: process.env
 give the command no terminal  < config.json: process.terminal
 take /srv/root as the root  < config.json: root

@@ -66,7 +66,7 @@ def execute(data: bytes) -> subprocess.CompletedProcess[str]:
     os.write(descriptor, data)
     try:
         return subprocess.run(
-            ["sandbox-plan", str(descriptor), "true"],
+            ["sandbox-plan", str(descriptor), "0", "true"],
             executable=BINARY,
             pass_fds=[descriptor],
             capture_output=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Sandbox
-from needs import needs
+from needs import CHECKOUT, needs
 
 pytestmark = needs("userns")
 
@@ -231,3 +231,62 @@ def test_run_without_a_command_says_how(sandbox: Sandbox) -> None:
 
     assert result.returncode == 125
     assert "COMMAND" in result.stderr
+
+
+@pytest.mark.parametrize("start", ["cold", "kept"])
+@pytest.mark.parametrize("ignored", ["", "PIPE", "XFSZ", "INT", "HUP"])
+def test_what_the_caller_ignores_stays_ignored(sandbox: Sandbox, start: str, ignored: str) -> None:
+    wanted = ["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"]
+    shell = f"trap '' {ignored}; exec \"$@\"" if ignored else 'exec "$@"'
+    plain = subprocess.run(["sh", "-c", shell, "sh", *wanted], capture_output=True, text=True, check=True).stdout
+    if start == "kept":
+        sandbox("run", "true", check=True)
+    command = ["sh", "-c", shell, "sh", str(sandbox.binary), "run", *wanted]
+    inside = subprocess.run(
+        command, env=sandbox.environment, cwd=sandbox.cwd, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+    assert inside == plain
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_value_may_begin_with_a_dash(sandbox: Sandbox, kept: bool) -> None:
+    for _ in range(2 if kept else 1):
+        result = sandbox("run", "--env", "X=-1", "--hostname=-x", "-pbuild", "sh", "-c", "echo $X; hostname")
+
+    assert result.stdout == "-1\n-x\n", result.stderr
+
+
+def test_an_unknown_option_is_our_failure(sandbox: Sandbox) -> None:
+    result = sandbox("run", "--nosuch", "true")
+
+    assert result.returncode == 125
+    assert "--nosuch" in result.stderr
+
+
+def test_a_script_without_an_interpreter_line_is_126(sandbox: Sandbox, project: Path) -> None:
+    (project / "script").write_text("echo hello\n")
+    (project / "script").chmod(0o755)
+    result = sandbox("run", "./script")
+
+    assert result.returncode == 126
+    assert "starts with #!" in result.stderr
+
+
+def test_the_profile_in_the_readme(sandbox: Sandbox, project: Path) -> None:
+    """It is what a new user copies."""
+    text = (CHECKOUT / "README.md").read_text()
+    (project / "mine.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    result = sandbox("run", "-p", "./mine.toml", "sh", "-c", "ulimit -n; echo $CCACHE_DIR")
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"4096\n{sandbox.environment['HOME']}/.cache/ccache\n"
+
+
+def test_a_pipe_ends_when_the_command_closes_it(sandbox: Sandbox, project: Path) -> None:
+    process = sandbox.popen("run", "sh", "-c", "echo first; exec >/dev/null 2>&1; echo up > ready; sleep 60")
+    wait_for(project / "ready")
+    assert process.stdout is not None
+    assert process.stdout.read() == "first\n"  # to the end of the file, though the sandbox runs
+    process.terminate()
+    process.wait(20)

@@ -12,6 +12,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Sandbox
@@ -183,3 +184,102 @@ def test_tiocsti_is_refused(sandbox: Sandbox, terminal: Terminal, project: os.Pa
     process.wait(20)
 
     assert seen.count("refused 1\r\n") == 3
+
+
+def test_a_command_that_closes_its_terminal_lives_on(sandbox: Sandbox, terminal: Terminal, project: Path) -> None:
+    script = "exec </dev/null >/dev/null 2>&1; sleep 0.3; echo still > done; test -w /dev/tty && echo x > /dev/tty"
+    process = terminal.start(sandbox, "run", "sh", "-c", script)
+
+    assert process.wait(20) == 0
+    assert (project / "done").read_text() == "still\n"
+
+
+def test_the_end_of_piped_input_ends_a_line_that_was_begun(sandbox: Sandbox) -> None:
+    result = sandbox("run", "--tty", "sh", "-c", "cat; echo '<end>'", input="abc")
+
+    assert result.returncode == 0
+    assert "<end>" in result.stdout
+
+
+def test_a_reader_that_stands_still_does_not_make_us_deaf(sandbox: Sandbox) -> None:
+    process = sandbox.popen("run", "--tty", "yes")
+    time.sleep(1)  # the pipe is full by now
+    process.terminate()
+
+    assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_output_to_a_non_blocking_pipe_is_complete(sandbox: Sandbox) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = sandbox.popen("run", "--tty", "seq", "1", "40000", stdout=writer)
+    os.close(writer)
+    seen = b""
+    while piece := os.read(reader, 1 << 16):
+        seen += piece
+        time.sleep(0.005)
+    os.close(reader)
+
+    assert process.wait(20) == 0
+    assert seen.split() == [str(n).encode() for n in range(1, 40001)]
+
+
+def test_a_background_job_leaves_the_terminal_alone(sandbox: Sandbox, terminal: Terminal) -> None:
+    """It prints and ends; to set the terminal's modes would stop it (SIGTTOU)."""
+    script = 'set -m; "$0" run sh -c "echo from behind; sleep 0.2" & wait $!; echo "status $?"'
+    process = terminal.start(sandbox, "run", "true")
+    process.wait(20)
+    before = terminal.attributes()
+
+    def own() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal.slave, termios.TIOCSCTTY, 0)
+
+    shell = subprocess.Popen(
+        ["bash", "-c", script, str(sandbox.binary)],
+        env=sandbox.environment,
+        cwd=sandbox.cwd,
+        stdin=terminal.slave,
+        stdout=terminal.slave,
+        stderr=terminal.slave,
+        preexec_fn=own,
+    )
+    seen = terminal.expect("status 0")
+    shell.wait(20)
+
+    assert "from behind" in seen
+    assert terminal.attributes() == before
+
+
+def test_stop_and_go(sandbox: Sandbox, terminal: Terminal) -> None:
+    """SIGTSTP gives the terminal back and stops; SIGCONT goes on, raw again."""
+    before = terminal.attributes()
+    script = 'echo up; while :; do sleep 0.1; read line && echo "<$line>" && exit 3; done'
+    process = terminal.start(sandbox, "run", "sh", "-c", script)
+    terminal.expect("up")
+    os.kill(process.pid, signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert terminal.attributes() == before
+    os.kill(process.pid, signal.SIGCONT)
+    time.sleep(0.3)
+    assert terminal.attributes() != before
+    terminal.type("hello\n")
+    terminal.expect("<hello>")
+
+    assert process.wait(20) == 3
+    assert terminal.attributes() == before
+
+
+@pytest.mark.parametrize("start", ["cold", "kept"])
+def test_an_interrupt_while_it_starts_is_not_lost(sandbox: Sandbox, terminal: Terminal, start: str) -> None:
+    """Whenever it comes, the command ends by it, or never starts; and nothing of ours shows."""
+    sandbox("run", "--no-tty", "true", check=True)
+    for number in range(25):
+        extra = ["--hostname", f"h{number}"] if start == "cold" else []
+        process = terminal.start(sandbox, "run", "--no-tty", *extra, "sleep", "30", stderr=subprocess.PIPE)
+        time.sleep(0.004 * number if start == "cold" else 0.0006 * number)
+        terminal.type("\x03")
+        _, stderr = process.communicate(timeout=15)
+        assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT), stderr
+        assert "Traceback" not in stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -108,7 +109,7 @@ _STOP = {"allow_interspersed_args": False}
 def run(**values: Any) -> None:
     from sandbox.cli.run import run as run_command
 
-    run_command(values, values.pop("command") or [], Call(_program, b"", ""))
+    run_command(values, values.pop("command") or [], Call(_program, _signals, b"", ""))
 
 
 @app.command(context_settings=_STOP)
@@ -174,12 +175,15 @@ def _root(
 
 
 _program = ""
+_signals = "0"
 
 
-def main(program: str, arguments: list[str]) -> None:
-    """Parse and execute; `program` is the launcher's path."""
-    global _program
-    _program = program
+def main(program: str, signals: str, arguments: list[str]) -> None:
+    """Parse and execute; `program` is the launcher's path, `signals` what it has to put back after us."""
+    global _program, _signals
+    _program, _signals = program, signals
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `sandbox explain | head`
     try:
         app(args=arguments, prog_name="sandbox")
     except SystemExit as end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,26 +20,32 @@ Values = Mapping[str, object]
 def parse_options(arguments: Sequence[str]) -> Values:
     """Parse the options of `run`, without a command.  Raises UsageError.
 
-    On the start path: typer would take longer than everything else together.
+    On the start path, where typer would take longer than everything else together; by the same rules
+    as the launcher's `find_command()`.
     """
-    import argparse  # late: only `run` comes this way
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:  # type: ignore[override]
-            raise UsageError(message, hint="see sandbox run --help")
-
-    parser = Parser(prog="sandbox run", add_help=False, allow_abbrev=False)
-    for option in OPTIONS:
-        if "run" not in option.verbs:
+    spelled = {
+        name: option for option in OPTIONS if "run" in option.verbs for name in (*option.names, option.short) if name
+    }
+    values: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        option = spelled.get(name)
+        if option is None or (attached and not option.metavar):
+            raise UsageError(f"{word} is not understood", where="sandbox run", hint="see sandbox run --help")
+        if not option.metavar:
+            values[option.field] = not name.startswith("--no-")
             continue
-        names = [option.name, *([option.short] if option.short else [])]
-        if option.negatable:
-            parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=None)
-        elif not option.metavar:
-            parser.add_argument(*names, action="store_true")
+        if not attached:
+            if not waiting:
+                raise UsageError(f"{name} needs a value: {option.metavar}", where="sandbox run")
+            value = waiting.pop(0)
+        if option.repeat:
+            values.setdefault(option.field, []).append(value)
         else:
-            parser.add_argument(*names, action="append" if option.repeat else "store")
-    return vars(parser.parse_args(list(arguments)))
+            values[option.field] = value
+    return values
 
 
 def request(values: Values) -> Request:
@@ -69,8 +76,10 @@ def _texts(value: object) -> list[str]:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """How the launcher called: our own program, the key under which the plan may be kept, its file's name."""
+    """How the launcher called: our own program, the signals that it puts back, the key under which the plan may
+    be kept, and its file's name."""
 
     program: str
+    signals: str
     key: bytes
     plan_name: str

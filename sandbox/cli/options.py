@@ -58,7 +58,7 @@ OPTIONS = (
     Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY"),
     Option("--hostname", "The host name inside.", "process.hostname", metavar="NAME"),
     Option("--tty", "A terminal of the sandbox's own, or none; otherwise as found.", "process.tty", negatable=True),
-    Option("--name", "The sandbox's name while it runs.", metavar="ID", verbs=("run",)),
+    Option("--name", "The sandbox's name while it runs.", "process.name", metavar="ID", verbs=("run",)),
     Option(
         "--dry-run",
         "Make the plan, say what would be done, and do nothing.",

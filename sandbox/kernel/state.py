@@ -1,6 +1,6 @@
 """Where the state of a user's sandboxes lies, made safely (XDG Base Directory Specification).
 
-    $XDG_RUNTIME_DIR/sandbox, else /run/user/UID/sandbox, else /tmp/sandbox-UID/sandbox
+    $XDG_RUNTIME_DIR/sandbox, else /run/user/UID/sandbox, else (root) /run/sandbox, else /tmp/sandbox-UID/sandbox
         plans/       kept plans
         containers/  a directory for each running sandbox
 
@@ -27,6 +27,8 @@ def state_dir(inputs: Inputs) -> str:
     uid = os.geteuid()
     bases = [runtime] if runtime and runtime.startswith("/") else []
     bases.append(f"/run/user/{uid}")
+    if uid == 0:
+        bases.append("/run")
     base = next((path for path in bases if _ours_alone(path)), "")
     if not base:
         base = f"/tmp/sandbox-{uid}"

@@ -31,8 +31,8 @@ _REFUSED: tuple[tuple[str, Callable[[Any], object]], ...] = (
 )
 
 
-def lower(spec: Spec, host: Host, origins: Origins, *, name: str = "") -> tuple[Step, ...]:
-    """Return the operations that put `spec` in force on `host`; `name` is the sandbox's id, empty for any.
+def lower(spec: Spec, host: Host, origins: Origins) -> tuple[Step, ...]:
+    """Return the operations that put `spec` in force on `host`.
 
     Raises SpecError where the spec asks for something that one user cannot have.
     """
@@ -44,7 +44,7 @@ def lower(spec: Spec, host: Host, origins: Origins, *, name: str = "") -> tuple[
     return (
         *isolation.notices(spec, origins),
         *isolation.namespaces(spec, host, origins),
-        *isolation.registration(host, origins, name),
+        *isolation.registration(spec, host, origins),
         *process.environment(spec, origins),
         *filesystem.root(spec, host, origins),
         *filesystem.mounts(spec, origins),

@@ -6,7 +6,6 @@ equal inputs give equal plans and a plan may be kept.
 
 from __future__ import annotations
 
-from json import loads
 from posixpath import normpath
 
 import msgspec
@@ -119,7 +118,7 @@ def root(spec: Spec, host: Host, origins: Origins) -> list[Step]:
 
 def _symlinks(spec: Spec, origins: Origins, *, mounted: bool) -> list[Step]:
     """Make the symlinks of the root itself, on which targets may depend, or those in what is mounted there."""
-    links: dict[str, str] = loads(annotation(spec, "symlinks", "{}"))
+    links: dict[str, str] = msgspec.json.decode(annotation(spec, "symlinks", "{}"))
     targets = [_target(mount) for mount in spec.mounts]
     return [
         Step(MakeSymlink(target=link, destination=destination), origins[f"annotations.symlinks.{link}"])
@@ -153,8 +152,11 @@ def _mount(mount: Mount, target: str, origin: str) -> list[Step]:
             raise SpecError(f'a bind mount has no option "{options.data[0]}"', where=origin)
         return [Step(_bind(mount.source, target, options), origin)]
     if mount.type in ("cgroup", "cgroup2"):
-        # Less is seen without it, so that its absence (no cgroup v2 on this host) harms nobody.
-        return [Step(_new("cgroup2", target, options), origin, Flag.MAY_FAIL)]
+        # Where there is no cgroup v2, nothing of the host's hierarchies may show in its place.
+        return [
+            Step(_new("cgroup2", target, options), origin, Flag.MAY_FAIL),
+            Step(Mask(target=target), origin, Flag.OTHERWISE | Flag.IF_PRESENT),
+        ]
     if mount.type in ("proc", "sysfs"):
         # Refused where the host's own is partly covered, as in a container: then that one is shown.
         shown = Options(attributes=options.attributes, recursive=True, recursive_attributes=True)

@@ -93,9 +93,13 @@ def _lines(mappings: list[IdMapping]) -> str:
     return "".join(f"{entry.container_id} {entry.host_id} {entry.size}\n" for entry in mappings)
 
 
-def registration(host: Host, origins: Origins, name: str) -> list[Step]:
+def registration(spec: Spec, host: Host, origins: Origins) -> list[Step]:
     """Keep a directory for the sandbox while it runs."""
-    return [Step(Register(directory=f"{host.state_dir}/containers", id=name), origins["name"])]
+    return [
+        Step(
+            Register(directory=f"{host.state_dir}/containers", id=annotation(spec, "name")), origins["annotations.name"]
+        )
+    ]
 
 
 def machine(spec: Spec, origins: Origins) -> list[Step]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from json import loads
 from struct import pack
+
+import msgspec
 
 from sandbox.errors import SpecError
 from sandbox.lower.host import Origins
@@ -43,7 +44,7 @@ UINT32, UINT64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 def environment(spec: Spec, origins: Origins) -> list[Step]:
     """What the monitor gives the command: variables, and a terminal where one is wanted."""
     assert spec.process is not None
-    keep: list[str] = loads(annotation(spec, "keep", "[]"))
+    keep: list[str] = msgspec.json.decode(annotation(spec, "keep", "[]"))
     mode = TerminalMode[annotation(spec, "terminal", "never").upper()]
     if spec.process.terminal:
         mode = TerminalMode.ALWAYS
@@ -88,6 +89,8 @@ def command(spec: Spec, origins: Origins) -> list[Step]:
         if process.scheduler.policy not in ("SCHED_OTHER", ""):
             raise SpecError("only SCHED_OTHER is supported", where=origins["process.scheduler"])
         steps.append(Step(SetNice(value=process.scheduler.nice & UINT32), origins["process.scheduler"]))
+    if not process.cwd.startswith("/"):
+        raise SpecError(f'"{process.cwd}" is not an absolute path', where=origins["process.cwd"])
     steps.append(Step(WorkingDirectory(path=process.cwd), origins["process.cwd"]))
     if process.no_new_privileges:
         steps += _filter(spec, origins)

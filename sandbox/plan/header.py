@@ -75,6 +75,20 @@ def header() -> str:
     return "\n".join(lines) + "\n"
 
 
+def crc_table() -> list[list[int]]:
+    """Return the tables of a reflected CRC-32 that takes eight bytes at a time: table[k][b] is byte b, k bytes on."""
+    first = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xEDB88320 if crc & 1 else 0)
+        first.append(crc)
+    tables = [first]
+    for _ in range(7):
+        tables.append([crc >> 8 ^ first[crc & 255] for crc in tables[-1]])
+    return tables
+
+
 def tables() -> str:
     """Return plan_ops.c: what a valid operation looks like, and the dispatcher's table."""
     lines = [
@@ -96,7 +110,9 @@ def tables() -> str:
         name = snake(cls.__name__)
         placed, size = fields(cls)
         stage = f"STAGE_{STAGES[code].upper()}"
-        lines += [f'\t[{code:#x}] = {{ "{name}", {size}, {len(placed)}, {stage}, fields_{name} }},']
+        lines += [f"\t[{code:#x}] = {{ {size}, {len(placed)}, {stage}, fields_{name} }},"]
+    lines += ["};", "", "const uint32_t plan_crc_table[8][256] = {"]
+    lines += [f"\t{{ {', '.join(f'{crc:#x}' for crc in row)} }}," for row in crc_table()]
     lines += ["};", "", "int plan_dispatch(struct run *run, const struct plan_op *op)", "{", "\tswitch (op->code) {"]
     for code, cls in OPS.items():
         if STAGES[code] == "init":

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 
 class InputKind(IntEnum):
@@ -26,8 +27,7 @@ class InputKind(IntEnum):
     KERNEL = 7  # release and version of the kernel, as uname(2) says
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One thing that was looked at; `name` is a path or a variable."""
 
     kind: InputKind
@@ -41,12 +41,12 @@ class Input:
     mode: int = 0
 
 
-@dataclass(slots=True)
 class Inputs:
     """The eye through which the host is seen while a plan is made."""
 
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    seen: dict[tuple[InputKind, str], Input] = field(default_factory=dict)
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self.environment = os.environ if environment is None else environment
+        self.seen: dict[tuple[InputKind, str], Input] = {}
 
     def _note(self, entry: Input) -> None:
         self.seen.setdefault((entry.kind, entry.name), entry)

@@ -28,7 +28,7 @@ class Flag(IntFlag):
     """What the dispatcher does about an operation's failure or presence."""
 
     IF_PRESENT = 1  # ENOENT and ENOTDIR pass
-    MAY_FAIL = 2  # any error passes; the next operation may be its OTHERWISE
+    MAY_FAIL = 2  # a refusal passes (not a lack of memory …); the next operation may be its OTHERWISE
     OTHERWISE = 4  # executed only if the operation before failed
 
 
@@ -141,14 +141,6 @@ class BindRoot(Op, frozen=True):
     source: Text
     staging: Text
     set_attributes: U64 = 0
-
-
-@op(0x12)
-class MakeDirectory(Op, frozen=True):
-    """Make the directory `target` below the new root, and its parents."""
-
-    target: Text
-    mode: U32 = 0o755
 
 
 @op(0x13)

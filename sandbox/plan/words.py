@@ -64,7 +64,6 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
     ops.FreshRoot: lambda op: "start from an empty root",
     ops.BindRoot: lambda op: f"take {op.source} as the root",
-    ops.MakeDirectory: lambda op: f"make the directory {op.target}",
     ops.MakeSymlink: lambda op: f"make {op.target} a symlink to {op.destination}",
     ops.BindMount: _bind,
     ops.NewMount: _mount,

@@ -18,7 +18,7 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
 from sandbox.profile.environment import SEARCH_PATH, kept, variables
 from sandbox.profile.fragment import merge_fragment
-from sandbox.profile.identity import capabilities, id_map, inside_id
+from sandbox.profile.identity import capabilities, id_map, identifier, inside_id
 from sandbox.profile.load import Layered, Origin, key_text, load
 from sandbox.profile.paths import Vocabulary, below
 from sandbox.profile.policy import VISIBLE, Access, Policy
@@ -113,6 +113,9 @@ class _Expander:
         self._note("hostname", "process", "hostname")
         hostname = self.profile.process.hostname or "sandbox"
         spec = Spec(root=root, hostname=hostname, process=process, linux=linux, annotations=self.annotations)
+        if self.profile.process.name is not None:
+            origin = self.layered.origin("process", "name")
+            self._annotate("name", identifier(self.profile.process.name, origin.text), origin.text)
         self._filesystem(spec, linux, rules)
         keep = self._environment(process)
         spec = merge_fragment(spec, self.layered, self.origins, self.resolver, self.state_dir)

@@ -11,6 +11,8 @@ from sandbox.spec.runtime import Capabilities, IdMapping
 
 ID_LIMIT = 2**32 - 1
 
+NAME_LENGTH = 64
+
 
 def inside_id(layered: Layered, kind: Literal["uid", "gid"], own: int) -> int:
     """Return the caller's id inside.  Raises ProfileError."""
@@ -51,3 +53,15 @@ def capabilities(layered: Layered) -> Capabilities:
     return Capabilities(
         bounding=list(names), effective=list(names), inheritable=list(names), permitted=list(names), ambient=list(names)
     )
+
+
+def identifier(name: str, where: str) -> str:
+    """Let through what can be a sandbox's name: it names a directory.  As strict as runc."""
+    fine = all(character.isascii() and (character.isalnum() or character in "_+-.") for character in name)
+    if not fine or not name or name[0] in ".-" or len(name) > NAME_LENGTH:
+        raise ProfileError(
+            f'"{name}" cannot be the name of a sandbox',
+            where=where,
+            hint=f"use at most {NAME_LENGTH} letters, digits, and _+-. after the first one",
+        )
+    return name

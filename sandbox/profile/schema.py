@@ -215,6 +215,12 @@ class ProcessSection(Section, frozen=True, kw_only=True):
     hostname: Annotated[
         str | None, Meta(description='The host name inside. Default: `"sandbox"`.', examples=['hostname = "build"'])
     ] = None
+    name: Annotated[
+        str | None,
+        Meta(
+            description="What it is called while it runs; only one at a time. Default: drawn.", examples=['name = "ci"']
+        ),
+    ] = None
     tty: Annotated[
         bool | None,
         Meta(

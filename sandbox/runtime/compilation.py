@@ -25,7 +25,7 @@ class Compilation(msgspec.Struct, frozen=True):
     state_dir: str
 
 
-def compile_request(request: Request, *, key: bytes = b"", name: str = "") -> Compilation:
+def compile_request(request: Request, *, key: bytes = b"") -> Compilation:
     """Make the plan of a run.  Raises a SandboxError that says where the user asked for what cannot be had."""
     inputs = Inputs()
     inputs.kernel()
@@ -40,8 +40,9 @@ def compile_request(request: Request, *, key: bytes = b"", name: str = "") -> Co
         newuidmap=_helper("newuidmap", inputs) if ranges else "",
         newgidmap=_helper("newgidmap", inputs) if ranges else "",
     )
-    expansion.origins["name"] = "--name" if name else "every sandbox is registered"
-    steps = lower(expansion.spec, host, Origins(expansion.origins), name=name)
+    steps = lower(
+        expansion.spec, host, Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
+    )
     return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), steps), state)
 
 

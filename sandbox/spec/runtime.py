@@ -88,7 +88,7 @@ class Process(Struct, kw_only=True):
     user: User = msgspec.field(default_factory=User)
     args: list[str] = []
     env: list[str] = []
-    cwd: str = msgspec.field(name="cwd", default="/")
+    cwd: str = ""  # required; an empty one is refused while lowering
     capabilities: Capabilities | None = None
     rlimits: list[Rlimit] = []
     no_new_privileges: bool = False
