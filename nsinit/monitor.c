@@ -255,6 +255,7 @@ static void pass_signal(struct monitor *monitor)
 			send_signal(monitor, SIGWINCH, false);
 		break;
 	default:
+		relay_hurry(&monitor->relay, info.ssi_signo);
 		/* The terminal signals a whole process group: the command's is another one. */
 		send_signal(monitor, info.ssi_signo, info.ssi_code == SI_KERNEL);
 	}

@@ -172,30 +172,29 @@ void relay_pass(struct relay *relay, const struct pollfd events[RELAY_EVENTS])
 		take_output(relay);
 }
 
-/* Has the caller had enough? */
-static bool was_ended(int signals_fd)
+/* The caller wants us to end: whoever does not read now is not waited for. */
+void relay_hurry(struct relay *relay, uint32_t signal_number)
+{
+	if (signal_number == SIGTERM || signal_number == SIGINT || signal_number == SIGHUP || signal_number == SIGQUIT)
+		relay->hurried = true;
+}
+
+/* What the sandbox wrote before it ended. */
+void relay_drain(struct relay *relay, int signals_fd)
 {
 	struct signalfd_siginfo info;
 
-	if (read(signals_fd, &info, sizeof(info)) != sizeof(info))
-		return false;
-	return info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGHUP ||
-	       info.ssi_signo == SIGQUIT;
-}
-
-/* What the sandbox wrote before it ended; a signal ends the waiting for whoever does not read it. */
-void relay_drain(struct relay *relay, int signals_fd)
-{
 	while (relay->output.size || (relay->master_fd >= 0 && take_output(relay))) {
 		struct pollfd events[] = { { .fd = relay->output_fd, .events = POLLOUT },
 					   { .fd = signals_fd, .events = POLLIN } };
+		int ready = poll(events, 2, relay->hurried ? RELAY_PATIENCE_MS : -1);
 
-		if (poll(events, 2, -1) < 0 && errno != EINTR)
+		if (ready == 0 || (ready < 0 && errno != EINTR))
 			break;
 		if (events[0].revents)
 			give(relay->output_fd, &relay->output);
-		else if (events[1].revents && was_ended(signals_fd))
-			break;
+		if (events[1].revents && read(signals_fd, &info, sizeof(info)) == sizeof(info))
+			relay_hurry(relay, info.ssi_signo);
 	}
 	close_fd(&relay->master_fd);
 	close_fd(&relay->slave_fd);

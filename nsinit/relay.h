@@ -10,6 +10,7 @@
 #include "sync.h"
 
 #define RELAY_BUFFER 16384
+#define RELAY_PATIENCE_MS 200 /* for a reader that stands still, once we were asked to end */
 
 /* Bytes that were read and not yet taken at the other end. */
 struct relay_buffer {
@@ -25,6 +26,7 @@ struct relay {
 	int slave_fd; /* owned; held so that a command that closes its terminal does not lose it */
 	bool raw; /* the caller's terminal has to be restored */
 	bool input_open;
+	bool hurried; /* the caller has asked us to end */
 	bool line_begun; /* the last byte of input was no end of a line */
 	struct termios saved;
 	struct relay_buffer input, output;
@@ -40,5 +42,6 @@ void relay_resume(struct relay *relay);
 void relay_window(const struct relay *relay);
 void relay_events(const struct relay *relay, struct pollfd events[RELAY_EVENTS]);
 void relay_pass(struct relay *relay, const struct pollfd events[RELAY_EVENTS]);
+void relay_hurry(struct relay *relay, uint32_t signal_number);
 void relay_drain(struct relay *relay, int signals_fd);
 void relay_restore(struct relay *relay);
