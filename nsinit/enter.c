@@ -140,6 +140,8 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 		return refuse(run, "PR_SET_PDEATHSIG", "");
 	if (ids && (ids->uid_helper ? await_helpers(run) : map_own_ids(run, ids)) < 0)
 		return -1;
+	if (relay_enter(entry->relay) < 0)
+		return refuse(run, "dup2", "/dev/null");
 	if (keep_capabilities(run) < 0)
 		return -1;
 	int image_fd = self_image(run);

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "plan.h"
+#include "relay.h"
 
 struct entry {
 	const struct plan *plan;
 	int plan_fd;
 	int sync_fd;
+	const struct relay *relay;
 	char *const *argv; /* of the first process: its name, then the command */
 	char *const *envp; /* of the command */
 };

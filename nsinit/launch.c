@@ -108,16 +108,45 @@ static bool ours_alone(const struct stat *status)
 	return status->st_uid == geteuid() && !(status->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-/* The directory of kept plans below `base`, or -1. */
-static int open_plans(const char *base)
+/* Could nobody else have put anything there? */
+static bool base_is_ours(const char *base)
 {
-	char path[PATH_MAX];
 	struct stat status;
-	int length = snprintf(path, sizeof(path), "%s/sandbox", base);
 
-	if (length < 0 || (size_t)length >= sizeof(path))
+	return !stat(base, &status) && S_ISDIR(status.st_mode) && ours_alone(&status);
+}
+
+/* The place of the state tree, by the same rules as Python's (sandbox/kernel/state.py): the first base that is ours
+ * alone, and no other, whether or not there is a state tree in it.  Who could write to a second one could plant plans. */
+static void find_base(char base[PATH_MAX])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (runtime && runtime[0] == '/' && strlen(runtime) < PATH_MAX && base_is_ours(runtime)) {
+		strcpy(base, runtime);
+		return;
+	}
+	snprintf(base, PATH_MAX, "/run/user/%u", geteuid());
+	if (base_is_ours(base))
+		return;
+	strcpy(base, "/run"); /* root, without a session */
+	if (geteuid() == 0 && base_is_ours(base))
+		return;
+	snprintf(base, PATH_MAX, "/tmp/sandbox-%u", geteuid());
+}
+
+/* The directory of kept plans, or -1. */
+static int open_plans(void)
+{
+	char base[PATH_MAX];
+	struct stat status;
+
+	find_base(base);
+	/* The fallback below /tmp is made by us as the base itself, and must be no symlink of somebody else's. */
+	if (!strncmp(base, "/tmp/", 5) && (lstat(base, &status) < 0 || !S_ISDIR(status.st_mode) || !ours_alone(&status)))
 		return -1;
-	cleanup_fd int state_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int base_fd = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int state_fd = openat(base_fd, "sandbox", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (state_fd < 0 || fstat(state_fd, &status) < 0 || status.st_uid != geteuid() || status.st_mode & 077)
 		return -1;
 	int plans_fd = openat(state_fd, "plans", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -128,32 +157,12 @@ static int open_plans(const char *base)
 	return plans_fd;
 }
 
-/* Python makes the state tree (sandbox/kernel/state.py), in these places by these rules. */
-static int find_plans(void)
-{
-	char base[64];
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	int plans_fd = runtime && runtime[0] == '/' ? open_plans(runtime) : -1;
-
-	if (plans_fd < 0) {
-		snprintf(base, sizeof(base), "/run/user/%u", geteuid());
-		plans_fd = open_plans(base);
-	}
-	if (plans_fd < 0 && geteuid() == 0)
-		plans_fd = open_plans("/run");
-	if (plans_fd < 0) {
-		snprintf(base, sizeof(base), "/tmp/sandbox-%u", geteuid());
-		plans_fd = open_plans(base);
-	}
-	return plans_fd;
-}
-
 /* A plan that is not ours alone, is damaged, was made for another call or from inputs that have
  * changed is as good as none. */
 static int find_plan(struct plan *plan, const struct key *key, const char *name)
 {
 	struct stat status;
-	cleanup_fd int plans_fd = find_plans();
+	cleanup_fd int plans_fd = open_plans();
 
 	if (plans_fd < 0)
 		return -1;

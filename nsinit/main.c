@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "exit.h"
@@ -21,6 +23,21 @@ static void open_standard_fds(void)
 			_exit(EXIT_OWN_FAILURE);
 }
 
+/* A directory leads to all that lies around it, by /proc/self/fd/0/.. (runc CVE-2024-21626). */
+static bool has_directory(void)
+{
+	static const char *const names[] = { "standard input", "standard output", "standard error" };
+	struct stat status;
+
+	for (int fd = 0; fd < 3; fd++)
+		if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
+			dprintf(2, "sandbox: %s is a directory\n  hint: show a directory by --read, and hand in a file\n",
+				names[fd]);
+			return true;
+		}
+	return false;
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc ? argv[0] : "";
@@ -33,6 +50,8 @@ int main(int argc, char *argv[])
 		dprintf(2, "sandbox: close_range: %s\n  hint: Linux 5.12 or newer is needed\n", strerror(errno));
 		return EXIT_OWN_FAILURE;
 	}
+	if (has_directory())
+		return EXIT_OWN_FAILURE;
 	if (!strcmp(name, "sandbox-plan"))
 		return launch_plan_main(argv);
 	return launch_main(argv);

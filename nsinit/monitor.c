@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,9 +69,17 @@ static int run_helper(struct monitor *monitor, const char *helper, const char *m
 	char *argv[MOST + 3] = { (char *)(uintptr_t)helper, pid };
 	char *const envp[] = { NULL };
 	sigset_t none;
+	struct stat about;
 	int count = 2, status;
 
 	snprintf(pid, sizeof(pid), "%d", monitor->init);
+	/* The system's own, or none: it is executed outside. */
+	if (stat(helper, &about) < 0)
+		return -1;
+	if (about.st_uid != 0 || about.st_mode & (S_IWGRP | S_IWOTH)) {
+		errno = EPERM;
+		return -1;
+	}
 	if (strlen(map) >= sizeof(words)) {
 		errno = E2BIG;
 		return -1;
@@ -186,6 +195,7 @@ static void start(struct monitor *monitor, char *const command[])
 	char **argv = calloc(count + 2, sizeof(*argv)), **envp = command_environment(monitor->plan);
 	struct entry entry = {
 		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = pair[1], .argv = argv, .envp = envp,
+		.relay = &monitor->relay,
 	};
 	if (!argv || !envp || !isolate) {
 		errno = isolate ? ENOMEM : EBADMSG;
@@ -200,6 +210,8 @@ static void start(struct monitor *monitor, char *const command[])
 	if (monitor->init < 0)
 		fail(monitor, OP_ISOLATE, "clone3", "");
 	close(pair[1]);
+	close_fd(&monitor->relay.pipe_fd);
+	monitor->relay.pipe_fd = -1;
 	free(envp);
 	free(argv);
 	if (monitor->failed)
@@ -267,7 +279,7 @@ static void release_streams(const struct relay *relay)
 	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; fd < 2 && null_fd >= 0; fd++)
-		if (!(relay->replaced >> fd & 1))
+		if (!((relay->replaced | relay->piped) >> fd & 1))
 			dup2(null_fd, fd);
 }
 
@@ -281,8 +293,10 @@ static bool take_message(struct monitor *monitor)
 		return false;
 	switch ((enum sync_type)message.type) {
 	case SYNC_TERMINAL:
-		relay_start(&monitor->relay, fd);
-		fd = -1;
+		if (monitor->relay.replaced && monitor->relay.master_fd < 0 && fd >= 0 && isatty(fd)) {
+			relay_start(&monitor->relay, fd);
+			fd = -1;
+		}
 		break;
 	case SYNC_READY:
 		monitor->ready = true;
@@ -379,9 +393,11 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	};
 
 	print_notices(plan);
-	relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER);
+	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
+		fail(&monitor, OP_TERMINAL, "pipe2", "");
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	register_sandbox(&monitor);
+	if (!monitor.failed)
+		register_sandbox(&monitor);
 	if (!monitor.failed)
 		start(&monitor, command);
 	if (!monitor.failed)

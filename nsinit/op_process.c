@@ -113,7 +113,7 @@ int op_open_terminal(struct run *run, const struct plan_open_terminal *op)
 int op_reaper(struct run *run, const struct plan_reaper *op)
 {
 	(void)op;
-	/* Nobody inside, with whatever capabilities, traces process 1 or opens its files. */
+	/* Nobody inside traces process 1 or opens its files, unless with CAP_SYS_PTRACE in the sandbox's namespace. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_DUMPABLE", "");
 	pid_t child = fork();

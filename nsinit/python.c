@@ -97,7 +97,7 @@ int python_take_over(const char *self, int key_fd, const char *plan_name, long c
 
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[])
 {
-	char fd[16], index[16], error[16];
+	char fd[16], index[16], error[16], subject[sizeof(failure->subject)];
 	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, NULL };
 	sigset_t none;
 
@@ -108,8 +108,12 @@ int python_explain(const char *self, int plan_fd, const struct sync_message *fai
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execute(self, "from sandbox.cli.refusal import main; main()", first, command);
-	/* Plainer words are better than none. */
-	dprintf(2, "sandbox: %s %s: %s (operation %s of the plan)\n", failure->call, failure->subject,
+	/* Plainer words are better than none; a name may hold what a terminal takes for a command. */
+	memcpy(subject, failure->subject, sizeof(subject));
+	for (char *at = subject; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+	dprintf(2, "sandbox: %s %s: %s (operation %s of the plan)\n", failure->call, subject,
 		strerror((int)failure->number), index);
 	if (strcmp(failure->call, "exec") != 0)
 		return EXIT_OWN_FAILURE;

@@ -13,11 +13,14 @@
 #include "plan_ops.h"
 #include "sys.h"
 
-/* A terminal of the caller's never goes inside: through any descriptor of it a contained
- * program could read keys, change modes or push input (TIOCSTI, CVE-2017-5226). */
-void relay_prepare(struct relay *relay, uint32_t mode)
+/* A terminal of the caller's never goes inside: through any descriptor of it a contained program could read keys,
+ * change modes or push input (TIOCSTI, CVE-2017-5226), also by opening it again through /proc/self/fd.  Where it is to
+ * have no terminal of its own either, its output goes through a pipe, and its input is empty. */
+int relay_prepare(struct relay *relay, uint32_t mode)
 {
-	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .master_fd = -1, .slave_fd = -1 };
+	int pair[2];
+
+	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1 };
 	for (int fd = 2; fd >= 0; fd--) {
 		bool is_terminal = isatty(fd);
 
@@ -25,11 +28,39 @@ void relay_prepare(struct relay *relay, uint32_t mode)
 			relay->terminal = fd;
 		if (mode == TERMINAL_ALWAYS || (mode == TERMINAL_AUTO && is_terminal))
 			relay->replaced |= 1u << fd;
+		else if (is_terminal)
+			relay->piped |= 1u << fd;
 	}
-	if (!(relay->replaced & 2) && relay->replaced & 4)
-		relay->output_fd = 2;
+	unsigned int outputs = (relay->replaced | relay->piped) & 6;
+	if (outputs)
+		relay->output_fd = outputs & 2 ? 1 : 2;
+	else if (relay->replaced)
+		relay->output_fd = relay->terminal; /* the echo of what is typed is nobody's output */
 	if (relay->terminal >= 0 && tcgetattr(relay->terminal, &relay->saved) < 0)
 		relay->terminal = -1;
+	if (relay->piped & 6) {
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			return -1;
+		relay->master_fd = pair[0];
+		relay->pipe_fd = pair[1];
+		fcntl(relay->master_fd, F_SETFL, O_NONBLOCK);
+	}
+	return 0;
+}
+
+/* In the sandbox's first process, before anything of it runs. */
+int relay_enter(const struct relay *relay)
+{
+	if (relay->piped & 1) {
+		cleanup_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		if (null_fd < 0 || dup2(null_fd, 0) < 0)
+			return -1;
+	}
+	for (int fd = 1; fd < 3; fd++)
+		if (relay->piped >> fd & 1 && dup2(relay->pipe_fd, fd) < 0)
+			return -1;
+	return 0;
 }
 
 /* Does the sandbox's input come from the caller's terminal? */

@@ -20,9 +20,11 @@ struct relay_buffer {
 
 struct relay {
 	unsigned int replaced; /* standard descriptors that the sandbox sees as its terminal (bits) */
+	unsigned int piped; /* those that are a terminal outside, and inside a pipe or, for input, nothing (bits) */
+	int pipe_fd; /* owned; the end of that pipe for the sandbox, until it has been started */
 	int terminal; /* the caller's: 0, 1 or 2; -1 without one */
 	int output_fd; /* not owned; where the sandbox's output goes */
-	int master_fd; /* owned; -1 until the sandbox has made its terminal */
+	int master_fd; /* owned; where the output comes from: the terminal that the sandbox has made, or the pipe; else -1 */
 	int slave_fd; /* owned; held so that a command that closes its terminal does not lose it */
 	bool raw; /* the caller's terminal has to be restored */
 	bool input_open;
@@ -35,7 +37,8 @@ struct relay {
 /* What relay_events() asks poll(2) for, in this order. */
 enum relay_event { RELAY_INPUT, RELAY_MASTER, RELAY_OUTPUT, RELAY_EVENTS };
 
-void relay_prepare(struct relay *relay, uint32_t mode);
+int relay_prepare(struct relay *relay, uint32_t mode);
+int relay_enter(const struct relay *relay);
 void relay_describe(const struct relay *relay, struct sync_message *hello);
 void relay_start(struct relay *relay, int master_fd);
 void relay_resume(struct relay *relay);

@@ -51,6 +51,14 @@ class HostError(SandboxError):
 
 def describe(error: SandboxError) -> str:
     """Return the lines in which `error` is shown to a person, without a final newline."""
-    lines = [f"sandbox: {error}"]
-    lines += [f"  hint: {line}" for line in error.hint.splitlines()]
+    lines = [f"sandbox: {_printable(str(error))}"]
+    lines += [f"  hint: {_printable(line)}" for line in error.hint.splitlines()]
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Return `text` without what a terminal would take for a command: names come from where others write."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "replace").decode()
+        for character in text
+    )

@@ -6,6 +6,8 @@ The program is `tests/programs/probe.c`; each of its attempts says `refused ERRN
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import socket
 import subprocess
 from collections import defaultdict
@@ -14,6 +16,10 @@ from pathlib import Path
 import pytest
 from conftest import SECRETS, Sandbox
 from needs import CHECKOUT, needs
+from test_plan import execute
+
+from sandbox.plan.encode import Plan, encode
+from sandbox.plan.ops import Isolate, MapIds, Step
 
 pytestmark = needs("userns", "gcc")
 
@@ -243,3 +249,64 @@ def test_errno_of_an_absent_call_is_enosys(sandbox: Sandbox, probe: Path) -> Non
 
     assert found["try.clone3-user"] == [f"refused {errno.ENOSYS}"]
     assert found["try.clone-user"] == [f"refused {errno.EPERM}"]
+
+
+def test_a_directory_is_not_handed_in(sandbox: Sandbox, home: Path) -> None:
+    """runc CVE-2024-21626: through it lies all that is around it."""
+    descriptor = os.open(home, os.O_RDONLY)
+    process = sandbox.popen("run", "cat", "/proc/self/fd/0/.ssh/id_ed25519", stdin=descriptor)
+    os.close(descriptor)
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert process.returncode == 125
+    assert "standard input is a directory" in stderr
+    assert not stdout
+
+
+def test_names_cannot_command_the_terminal(sandbox: Sandbox, project: Path) -> None:
+    name = "evil\x1b]0;title\x07name"
+    result = sandbox("run", f"./{name}")
+
+    assert result.returncode == 127
+    assert "\x1b" not in result.stderr
+    assert "\\x1b" in result.stderr
+
+
+def test_a_plan_planted_in_another_place_is_not_executed(sandbox: Sandbox, runtime_dir: Path, tmp_path: Path) -> None:
+    """The launcher looks in one place, that is ours alone, whether or not there is a state tree in it yet."""
+    sandbox("run", "true", check=True)
+    (plan,) = (runtime_dir / "sandbox/plans").glob("*.plan")
+    content = plan.read_bytes()
+    shutil.rmtree(runtime_dir / "sandbox")
+    planted = Path(f"/tmp/sandbox-{os.geteuid()}/sandbox/plans")
+    made = not planted.exists()
+    planted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (planted, planted.parent, planted.parent.parent):
+        directory.chmod(0o700)
+    (planted / plan.name).write_bytes(content)
+    alone = tmp_path / "sandbox"
+    shutil.copy(sandbox.binary, alone)
+    sandbox.binary = alone
+    try:
+        result = sandbox("run", "true")
+    finally:
+        (planted / plan.name).unlink()
+        if made:
+            shutil.rmtree(planted.parent.parent)
+
+    assert result.returncode == 125  # it wanted Python, which is not beside it
+    assert "cannot execute" in result.stderr
+
+
+def test_a_helper_that_is_not_the_systems_is_not_executed(project: Path, tmp_path: Path) -> None:
+    helper = tmp_path / "newuidmap"
+    helper.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    helper.chmod(0o755)
+    steps = (
+        Step(Isolate(flags=0x10000000 | 0x20000000 | 0x00020000)),
+        Step(MapIds(uid_map="0 0 1\n", gid_map="0 0 1\n", uid_helper=str(helper), gid_helper=str(helper)), "here"),
+    )
+    result = execute(encode(Plan(b"", (), steps)))
+
+    assert result.returncode == 125
+    assert not (tmp_path / "executed").exists()

@@ -73,7 +73,7 @@ set nothing; keep nothing  < config.json: process.env
 give the command no terminal  < config.json: process.terminal
 take /srv/root as the root  < config.json: root
 try: mount a new proc on /proc (nosuid)  < config.json: mounts[0]
-otherwise: bind /proc (writable)  < config.json: mounts[0]
+otherwise: bind /proc (read-only, nosuid)  < config.json: mounts[0]
 bind /srv/data onto /data (read-only, nodev)  < build.toml:3: filesystem.read[0]
 if present: hide /proc/kcore  < config.json: linux.maskedPaths[0]
 if present: make /proc/sys read-only  < config.json: linux.readonlyPaths[0]

@@ -283,3 +283,37 @@ def test_an_interrupt_while_it_starts_is_not_lost(sandbox: Sandbox, terminal: Te
         _, stderr = process.communicate(timeout=15)
         assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT), stderr
         assert "Traceback" not in stderr
+
+
+def test_without_a_terminal_nothing_of_the_callers_can_be_read(sandbox: Sandbox, terminal: Terminal) -> None:
+    """Neither through the standard descriptors nor by opening them again; keys typed elsewhere would be read."""
+    script = "tty <&1; for fd in 0 1 2; do readlink /proc/self/fd/$fd; done; head -c 1 <&0; head -c 1 /proc/self/fd/1; echo end"
+    process = terminal.start(
+        sandbox, "run", "--no-tty", "sh", "-c", f"({script}) & sleep 1; kill $! 2>/dev/null; echo over"
+    )
+    terminal.type("secret\n")
+    seen = terminal.expect("over")
+    process.wait(20)
+
+    assert "not a tty" in seen
+    assert "/dev/pts" not in seen
+    assert seen.count("pipe:") >= 2
+
+
+def test_the_echo_of_what_is_typed_is_not_in_the_output(sandbox: Sandbox, terminal: Terminal, project: Path) -> None:
+    with open(project / "log", "wb") as log:
+        process = terminal.start(
+            sandbox,
+            "run",
+            "sh",
+            "-c",
+            'echo up >&2; read line; echo "<$line>"',
+            stdout=log.fileno(),
+            stderr=log.fileno(),
+        )
+        while b"up" not in (project / "log").read_bytes():
+            time.sleep(0.02)
+        terminal.type("typed\n")
+        process.wait(20)
+
+    assert (project / "log").read_text() == "up\n<typed>\n"

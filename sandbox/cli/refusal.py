@@ -32,7 +32,8 @@ def main() -> None:
 
         error = command_error(plan.steps, command[0], int(number))
     else:
-        error = refusal(plan.steps[int(index)], call, int(number), subject)
+        step = plan.steps[min(int(index), len(plan.steps) - 1)]
+        error = refusal(step, call, int(number), subject)
     print(describe(error), file=sys.stderr)
     sys.exit(error.exit_code)
 

@@ -159,7 +159,7 @@ def _mount(mount: Mount, target: str, origin: str) -> list[Step]:
         ]
     if mount.type in ("proc", "sysfs"):
         # Refused where the host's own is partly covered, as in a container: then that one is shown.
-        shown = Options(attributes=options.attributes, recursive=True, recursive_attributes=True)
+        shown = Options(attributes=options.attributes | RDONLY, recursive=True, recursive_attributes=True)
         return [
             Step(_new(mount.type, target, options), origin, Flag.MAY_FAIL),
             Step(_bind({"proc": "/proc", "sysfs": "/sys"}[mount.type], target, shown), origin, Flag.OTHERWISE),
