@@ -13,12 +13,12 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "enter.h"
 #include "environment.h"
+#include "idmap.h"
 #include "python.h"
 #include "relay.h"
 #include "state.h"
@@ -58,72 +58,6 @@ static void print_notices(const struct plan *plan)
 	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
 		if (op->code == OP_NOTICE)
 			dprintf(2, "sandbox: %s\n", plan_text(plan, ((const struct plan_notice *)op)->text));
-}
-
-/* --- id maps through newuidmap(1) ----------------------------------------------------------------- */
-
-static int run_helper(struct monitor *monitor, const char *helper, const char *map)
-{
-	enum { MOST = 64 };
-	char words[2048], pid[16];
-	char *argv[MOST + 3] = { (char *)(uintptr_t)helper, pid };
-	char *const envp[] = { NULL };
-	sigset_t none;
-	struct stat about;
-	int count = 2, status;
-
-	snprintf(pid, sizeof(pid), "%d", monitor->init);
-	/* The system's own, or none: it is executed outside. */
-	if (stat(helper, &about) < 0)
-		return -1;
-	if (about.st_uid != 0 || about.st_mode & (S_IWGRP | S_IWOTH)) {
-		errno = EPERM;
-		return -1;
-	}
-	if (strlen(map) >= sizeof(words)) {
-		errno = E2BIG;
-		return -1;
-	}
-	strcpy(words, map);
-	for (char *word = strtok(words, " \n"); word; word = strtok(NULL, " \n")) {
-		if (count == MOST + 2) {
-			errno = E2BIG;
-			return -1;
-		}
-		argv[count++] = word;
-	}
-	pid_t child = fork();
-	if (child < 0)
-		return -1;
-	if (child == 0) {
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		execve(helper, argv, envp);
-		_exit(errno == ENOENT ? 127 : 126);
-	}
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	errno = WIFEXITED(status) && WEXITSTATUS(status) == 127 ? ENOENT : EPERM;
-	return status ? -1 : 0;
-}
-
-static void map_ids(struct monitor *monitor)
-{
-	const struct plan_map_ids *op = (const struct plan_map_ids *)plan_find(monitor->plan, OP_MAP_IDS);
-	struct sync_message mapped = { .type = SYNC_MAPPED };
-
-	if (!op || !op->uid_helper)
-		return;
-	const char *helpers[] = { plan_text(monitor->plan, op->uid_helper), plan_text(monitor->plan, op->gid_helper) };
-	const char *maps[] = { plan_text(monitor->plan, op->uid_map), plan_text(monitor->plan, op->gid_map) };
-	for (int i = 0; i < 2; i++)
-		if (run_helper(monitor, helpers[i], maps[i]) < 0) {
-			fail(monitor, OP_MAP_IDS, i ? "newgidmap" : "newuidmap", helpers[i]);
-			return;
-		}
-	if (sync_send(monitor->sync_fd, &mapped) < 0)
-		fail(monitor, OP_MAP_IDS, "sendmsg", "");
 }
 
 /* --- start ---------------------------------------------------------------------------------------- */
@@ -180,6 +114,7 @@ static void register_sandbox(struct monitor *monitor)
 static void start(struct monitor *monitor, char *const command[])
 {
 	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(monitor->plan, OP_ISOLATE);
+	const char *call, *subject;
 	int pair[2];
 	sigset_t mask;
 	size_t count = 0;
@@ -216,9 +151,10 @@ static void start(struct monitor *monitor, char *const command[])
 	free(argv);
 	if (monitor->failed)
 		return;
-	map_ids(monitor);
-	if (monitor->failed)
+	if (map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
+		fail(monitor, OP_MAP_IDS, call, subject);
 		return;
+	}
 	say_hello(monitor, &mask);
 	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
 		fail(monitor, OP_REGISTER, "write", "pid");
