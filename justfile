@@ -14,6 +14,10 @@ test *arguments:
     tests/fetch_sdist markupsafe 2.1.5
     tests/as_user pytest -n 2 {{ arguments }}
 
+# Run those tests as root, as far as root is not refused less anyway: it must work too.
+test-root:
+    pytest -n 2 -q tests/test_run.py tests/test_terminal.py
+
 # Check style: ruff's rules and its format.
 lint:
     ruff check .

@@ -208,6 +208,7 @@ int init_main(char *const argv[])
 	};
 	int error;
 
+	run.command = argv[0] && argv[1] ? argv[1] : "";
 	run.failure = (struct failure){ "plan", "", EBADMSG };
 	if (sys_close_on_exec_from(INIT_PLAN_FD) < 0)
 		error = refuse(&run, "close_range", "");

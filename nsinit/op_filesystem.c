@@ -216,6 +216,34 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 	return attach(run, tree_fd, place_fd, target);
 }
 
+/* Whoever names a program to run means it to be seen, and nothing around it. */
+int op_show_command(struct run *run, const struct plan_show_command *op)
+{
+	const uint64_t set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+	const struct mount_attributes attributes = { .set = set, .propagation = MS_PRIVATE };
+	const char *directory = plan_text(run->plan, op->directory), *name = run->command;
+	char target[PATH_MAX];
+	struct stat status;
+
+	if (!strchr(name, '/'))
+		return 0;
+	int length = snprintf(target, sizeof(target), "%s/%s", *name == '/' ? "" : directory, name);
+	if (length < 0 || (size_t)length >= sizeof(target))
+		return refuse_with(run, ENAMETOOLONG, "openat2", name);
+	cleanup_fd int seen_fd = open_below(run, target, O_PATH);
+	cleanup_fd int source_fd = sys_openat2(AT_FDCWD, name, O_PATH, 0);
+	/* What is there already, or nowhere, is for execve(2) to judge. */
+	if (seen_fd >= 0 || source_fd < 0 || fstat(source_fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return 0;
+	cleanup_fd int tree_fd = copy_tree(run, source_fd, name, false, false, &attributes);
+	if (tree_fd < 0)
+		return -1;
+	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
+	if (place_fd < 0)
+		return refuse(run, "openat2", target);
+	return attach(run, tree_fd, place_fd, target);
+}
+
 int op_new_mount(struct run *run, const struct plan_new_mount *op)
 {
 	const char *target = plan_text(run->plan, op->target);

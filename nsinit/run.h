@@ -19,6 +19,7 @@ struct failure {
 
 struct run {
 	const struct plan *plan;
+	const char *command; /* its name, as the caller gave it */
 	int sync_fd; /* owned; to the monitor */
 	int root_fd; /* owned; the new root's directory, once there is one */
 	int proc_fd; /* owned; the host's procfs, known to be one */

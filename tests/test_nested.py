@@ -11,9 +11,9 @@ from needs import needs
 pytestmark = needs("userns")
 
 
-def test_a_sandbox_inside_a_sandbox(sandbox: Sandbox, project: Path) -> None:
+def test_a_sandbox_inside_a_sandbox(sandbox: Sandbox, home: Path) -> None:
     """The kernel refuses a new /proc there, as the outer one is partly covered: the outer one is shown instead."""
-    (project / "nest.toml").write_text(
+    (home / "nest.toml").write_text(
         f'extends = "build"\n[security]\nnested = true\n[filesystem]\nread = ["{sandbox.binary.parent.parent}"]\n'
     )
     inner = "id -u; cat /proc/self/uid_map; test -r /proc/self/status && echo proc; hostname; echo $$"
@@ -21,7 +21,7 @@ def test_a_sandbox_inside_a_sandbox(sandbox: Sandbox, project: Path) -> None:
         "mkdir -p /tmp/p /tmp/r; chmod 700 /tmp/r; cd /tmp/p; export XDG_RUNTIME_DIR=/tmp/r;"
         f" for i in 1 2; do {sandbox.binary} run --hostname inner sh -c '{inner}' || exit 9; done"
     )
-    result = sandbox("run", "-p", "./nest.toml", "--hostname", "outer", "sh", "-c", script)
+    result = sandbox("run", "-p", str(home / "nest.toml"), "--hostname", "outer", "sh", "-c", script)
 
     assert result.returncode == 0, result.stderr
     cold, warm = result.stdout[: len(result.stdout) // 2], result.stdout[len(result.stdout) // 2 :]

@@ -339,3 +339,16 @@ def test_equal_requests_on_an_equal_host_give_equal_specs(world: World) -> None:
 
     assert encode(world.expand("build").spec) == first
     assert os.path.isdir(world.state)
+
+
+@pytest.mark.parametrize("name", ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"])
+@pytest.mark.parametrize("place", ["profile", "bounding", "effective", "inheritable", "permitted", "ambient"])
+def test_a_capability_that_undoes_the_sandbox_is_refused(world: World, name: str, place: str) -> None:
+    if place == "profile":
+        text = f'[security]\ncapabilities = ["CHOWN", "{name[4:].lower()}"]'
+    else:
+        text = f'[oci.process.capabilities]\n{place} = ["CAP_CHOWN", "{name}"]'
+    with pytest.raises(ProfileError, match=f"p.toml:.*who has {name} can ") as caught:
+        expanded(world, text)
+
+    assert "security.nested = true" in caught.value.hint

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from profile_world import World, tree
 
 from sandbox.errors import ProfileError
+from sandbox.lower.filesystem import covers
+from sandbox.lower.host import Origins
 from sandbox.plan.inputs import InputKind
+from sandbox.plan.ops import Flag, Mask
 from sandbox.profile import paths
 from sandbox.spec.runtime import Spec
 
@@ -388,6 +391,165 @@ def test_a_profile_that_is_itself_named_as_writable_is_refused(world: World) -> 
     (world.project / "run.toml").write_text('[process]\ncwd = "/"\n[filesystem]\nwrite = ["./run.toml"]')
     with pytest.raises(ProfileError, match=r"run\.toml:4: .*the profile in use"):
         world.expand("./run.toml")
+
+
+# --- other places of the state, and what this program is made of ---
+
+
+@pytest.mark.parametrize("tree", ["/tmp", "/run", "/"])
+def test_a_plan_cannot_be_planted_in_a_place_that_is_not_in_use(
+    world: World, tree: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)  # who has no state in these places yet
+    error = refused(world, f'write = ["{tree}"]\nhide = ["@/run"]')
+
+    assert "the state of the sandboxes writable inside: /" in str(error)
+    assert "work in a directory of your own below /" in error.hint
+
+
+def test_the_state_of_another_runtime_directory_is_guarded(world: World) -> None:
+    world.make("@/other/")
+    world.environment["XDG_RUNTIME_DIR"] = world.at("@/other")
+
+    assert f"{world.top}/other/sandbox" in str(refused(world, 'write = ["@/other"]'))
+
+
+def test_the_python_that_runs_us_is_made_read_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.make("py/bin/python", "venv/bin/sandbox", "venv/bin/python -> @/home/project/py/bin/python")
+    monkeypatch.setattr("sys.prefix", str(world.project / "venv"))
+    monkeypatch.setattr("sys.base_prefix", str(world.project / "py"))
+    monkeypatch.setattr("sys.executable", str(world.project / "venv/bin/python"))
+
+    assert world.rules('write = ["."]') == [
+        "write @/home/project",
+        "read @/home/project/py",
+        "read @/home/project/venv",
+    ]
+
+
+def test_a_launcher_beside_the_python_is_made_read_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.make("bin/python", "bin/sandbox", "bin/other")
+    monkeypatch.setattr("sys.executable", str(world.project / "bin/python"))
+
+    assert "read @/home/project/bin" in world.rules('write = ["."]')
+
+
+# --- what must not be in a writable tree where namespaces may be made inside ---
+
+
+@pytest.mark.parametrize(
+    "text", ['hide = ["./key"]', 'read = ["./key"]', 'tmp = ["./d"]', 'hide = ["./d/*"]', 'hide = ["?./key"]']
+)
+@pytest.mark.parametrize("asked", ["[security]\nnested = true", '[oci.annotations]\n"dev.sandbox.nested" = "true"'])
+def test_what_would_not_stay_covered_in_a_namespace_inside_is_refused(world: World, text: str, asked: str) -> None:
+    world.make("key", "d/e")
+    rules = f'write = ["."]\n{text}\n'
+
+    assert world.rules(rules)
+    error = refused(world, rules + asked)
+    assert "with security.nested, " in str(error)
+    assert error.hint.startswith("leave nested off, write to a smaller tree, or move ")
+
+
+def test_a_profile_in_the_project_is_refused_where_it_would_not_stay_read_only(world: World) -> None:
+    (world.project / "run.toml").write_text('[filesystem]\nwrite = ["."]\n[security]\nnested = true')
+    with pytest.raises(ProfileError, match=r"run\.toml would not stay read-only") as caught:
+        world.expand("./run.toml")
+
+    assert f"move {world.project}/run.toml out of {world.project}" in caught.value.hint
+
+
+def test_what_lies_in_no_writable_tree_may_be_hidden_with_namespaces_inside(world: World) -> None:
+    world.make("@/srv/key")
+    lines = world.rules('write = ["."]\nread = ["@/srv"]\nhide = ["@/srv/key"]\n[security]\nnested = true')
+
+    assert "mask @/srv/key" in lines
+
+
+# --- directories that an earlier run closed to us ---
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o400], ids=["closed", "not listed", "not entered"])
+@pytest.mark.parametrize("pattern", ["./**/key", "./*/b/*", "./*/*/key", "./a/**/k*"])
+def test_a_directory_closed_by_an_earlier_run_is_hidden_whole(world: World, mode: int, pattern: str) -> None:
+    world.make("a/b/key")
+    closed = world.project / "a/b"
+    closed.chmod(mode)
+    try:
+        lines = world.rules(f'write = ["."]\nhide = ["{pattern}"]')
+        listed = (InputKind.LISTING, str(closed)) in world.inputs.seen
+    finally:
+        closed.chmod(0o700)
+
+    seen = mode == 0o100 and pattern == "./*/*/key"  # the pattern can be followed without a listing
+    assert ("mask @/home/project/a/b/key" if seen else "mask @/home/project/a/b") in lines
+    assert seen or listed  # so that the plan is stale when the directory is opened
+
+
+def test_a_hidden_path_in_a_closed_directory_makes_the_plan_stale_when_it_is_opened(world: World) -> None:
+    world.make("a/key")
+    (world.project / "a").chmod(0)
+    try:
+        lines = world.rules('write = ["."]\nhide = ["./a/key"]')
+    finally:
+        (world.project / "a").chmod(0o700)
+
+    assert "mask @/home/project/a" in lines
+    assert (InputKind.LISTING, f"{world.project}/a") in world.inputs.seen
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_a_pattern_that_shows_says_which_directory_is_closed(world: World, kind: str) -> None:
+    world.make("a/b/key")
+    (world.project / "a/b").chmod(0)
+    try:
+        error = refused(world, f'{kind} = ["./a/**/key"]')
+    finally:
+        (world.project / "a/b").chmod(0o700)
+
+    assert f"cannot look into {world.project}/a/b: Permission denied" in str(error)
+
+
+def test_patterns_in_tmp_do_not_make_the_plan_depend_on_all_of_tmp(world: World) -> None:
+    world.make("key")
+    first, *rest = (world.project / "key").relative_to("/tmp").parts
+    lines = world.rules(f'read = ["."]\nhide = ["/tmp/{first[:-1]}*/{"/".join(rest)}", "/tmp/tmux-*"]')
+
+    assert lines == ["read @/home/project", "mask @/home/project/key"]
+    assert (InputKind.LISTING, "/tmp") not in world.inputs.seen
+
+
+def test_patterns_in_tmp_are_listed_where_tmp_is_shown(world: World) -> None:
+    first = world.top.parts[2]
+
+    assert f"mask /tmp/{first}" in world.rules(f'read = ["/tmp"]\nhide = ["/tmp/{first[:-1]}*"]')
+
+
+def test_what_was_hidden_must_be_there_when_the_plan_runs(world: World) -> None:
+    """Something that an earlier run's child took away since could come back, and be seen."""
+    world.make("key")
+    name = world.profile("p", '[filesystem]\nwrite = ["."]\nhide = ["./key"]')
+    expansion = world.expand(name)
+    steps = covers(expansion.spec, Origins(expansion.origins))
+    masks = {step.op.target: step.flags for step in steps if isinstance(step.op, Mask)}
+
+    assert Flag.IF_PRESENT not in masks.pop(f"{world.project}/key")
+    assert all(Flag.IF_PRESENT in flags for flags in masks.values())
+    expansion.spec.annotations["dev.sandbox.root"] = "directory"  # which need not have what the host has
+    assert all(Flag.IF_PRESENT in step.flags for step in covers(expansion.spec, Origins(expansion.origins)))
+
+
+# --- the command line ---
+
+
+@pytest.mark.parametrize("name", ["$HOME", "~", "*", "[a]", "a?", "${USER}", "~/x"])
+def test_a_path_on_the_command_line_is_literal(world: World, name: str) -> None:
+    world.make("a", "aa")
+    path = world.project / name
+    path.mkdir(parents=True)
+    for text in (name, str(path), f"?{name}"):
+        expansion = world.expand(options=(("filesystem.write", text), ("process.cwd", "/")))
+        assert world.view(expansion.spec) == [f"write @/home/project/{name}"]
 
 
 # --- a model of the whole ---

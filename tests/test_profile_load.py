@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,19 @@ def test_an_option_with_a_wrong_value_names_the_option(world: World, option: tup
 
 def test_keys_read_as_people_write_them() -> None:
     assert key_text(("filesystem", "read", 1)) == "filesystem.read[1]"
+
+
+@pytest.mark.parametrize("what", ["fifo", "device", "directory", "large"])
+def test_a_profile_that_is_no_file_neither_hangs_nor_fills_the_memory(world: World, what: str) -> None:
+    path = world.project / "p.toml"
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(b"#" * ((1 << 20) + 1))
+    reasons = {"directory": "Is a directory", "large": "larger than 1 MiB"}
+    with pytest.raises(ProfileError, match=reasons.get(what, "not a regular file")):
+        world.expand("./p.toml")

@@ -95,7 +95,7 @@ Examples:
 
   sandbox run -- make check
 
-  sandbox run -p untrusted --read ./tool -- "$PWD/tool"
+  sandbox run -p untrusted -- ./tool
 
   sandbox run -p shell -- bash
 """

@@ -25,6 +25,7 @@ from sandbox.plan.ops import (
     Op,
     PivotRoot,
     SealRoot,
+    ShowCommand,
     Step,
 )
 from sandbox.spec.runtime import Mount, Spec, annotation
@@ -197,7 +198,7 @@ def covers(spec: Spec, origins: Origins) -> list[Step]:
     """Cover what must not be seen or written."""
     assert spec.linux is not None
     masks = [
-        Step(Mask(target=path), origins[f"linux.maskedPaths[{index}]"], Flag.IF_PRESENT)
+        Step(Mask(target=path), origins[f"linux.maskedPaths[{index}]"], _mask_flags(spec, path))
         for index, path in enumerate(spec.linux.masked_paths)
     ]
     read_only = [
@@ -207,10 +208,23 @@ def covers(spec: Spec, origins: Origins) -> list[Step]:
     return masks + read_only
 
 
+def _mask_flags(spec: Spec, path: str) -> Flag:
+    """Let only that be absent which the sandbox has of its own; what we saw on the host has to be there still.
+
+    Something that vanished since could come back, and not be hidden.  A root that is a directory
+    brings its own tree, and need not have what the host has.
+    """
+    own = normpath(path).startswith(("/dev/", "/proc/", "/sys/"))
+    return Flag.IF_PRESENT if own or annotation(spec, "root") != "fresh" else Flag(0)
+
+
 def seal(spec: Spec, origins: Origins) -> list[Step]:
     """Make the root read-only if asked, and go there."""
     assert spec.root is not None
-    steps = [Step(PivotRoot(), origins["root"])]
+    steps = []
+    if annotation(spec, "showCommand") == "true":
+        assert spec.process is not None
+        steps.append(Step(ShowCommand(directory=spec.process.cwd), origins["annotations.showCommand"]))
     if spec.root.readonly:
-        steps.insert(0, Step(SealRoot(set_attributes=RDONLY), origins["root"]))
-    return steps
+        steps.append(Step(SealRoot(set_attributes=RDONLY), origins["root"]))
+    return [*steps, Step(PivotRoot(), origins["root"])]

@@ -10,9 +10,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import IntEnum
+from errno import EFBIG, EINVAL, EISDIR
 
 import msgspec
+
+LARGEST_FILE = 1 << 20
+"""What is read here was written by hand; more than this is a mistake, or an attack on our memory."""
 
 
 class InputKind(IntEnum):
@@ -61,32 +66,46 @@ class Inputs:
         return value
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file.  Raises OSError, after writing down that it was absent."""
+        """Return the content of a regular file.  Raises OSError, after writing down that it was absent."""
         try:
-            with open(path, "rb") as file:
-                # Before the content: a change while we read makes the plan stale, not wrong.
-                status = os.fstat(file.fileno())
-                content = file.read()
+            # Nonblocking: somebody may have put a fifo there.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except FileNotFoundError:
             self._note(Input(InputKind.ABSENT, path))
             raise
-        self._note(_entry(InputKind.FILE, path, status))
+        with open(descriptor, "rb") as file:
+            # Before the content: a change while we read makes the plan stale, not wrong.
+            status = os.fstat(descriptor)
+            self._note(_entry(InputKind.FILE, path, status))
+            if not stat.S_ISREG(status.st_mode):
+                number, reason = (EISDIR, "") if stat.S_ISDIR(status.st_mode) else (EINVAL, "not a regular file")
+                raise OSError(number, reason or os.strerror(number), path)
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise OSError(EFBIG, f"larger than {LARGEST_FILE >> 20} MiB", path)
         return content
 
     def names(self, path: str) -> list[str]:
-        """Return the sorted names in a directory, [] if it is absent, no directory or closed to us."""
+        """Return the sorted names in a directory, [] if it is absent or no directory.
+
+        Raises OSError where it cannot be listed, after writing down what it was: its ctime tells when
+        that may have changed.
+        """
         try:
             status = os.stat(path)
         except FileNotFoundError:
             self._note(Input(InputKind.ABSENT, path))
             return []
         except OSError:
-            return []
+            self._note_closed(os.path.dirname(path))
+            raise
         self._note(_entry(InputKind.LISTING, path, status))
-        try:
-            return sorted(os.listdir(path))
-        except OSError:
-            return []
+        return sorted(os.listdir(path)) if stat.S_ISDIR(status.st_mode) else []
+
+    def _note_closed(self, directory: str) -> None:
+        """Note a directory into which we cannot look: when that changes, its ctime does too."""
+        with suppress(OSError):
+            self._note(_entry(InputKind.LISTING, directory, os.stat(directory)))
 
     def node(self, path: str) -> os.stat_result | None:
         """Return lstat(2) of `path`, None if nothing is there.  Raises OSError otherwise (EACCES …)."""
@@ -95,6 +114,9 @@ class Inputs:
         except (FileNotFoundError, NotADirectoryError):
             self._note(Input(InputKind.ABSENT, path))
             return None
+        except OSError:
+            self._note_closed(os.path.dirname(path))
+            raise
         self._note(_entry(InputKind.NODE, path, status))
         return status
 

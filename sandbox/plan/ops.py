@@ -210,6 +210,16 @@ class PivotRoot(Op, frozen=True):
     """Make the new root the root, and let go of the host's tree, pivot_root(2)."""
 
 
+@op(0x1B)
+class ShowCommand(Op, frozen=True):
+    """Bind the host's file that the command's name leads to, read-only, to the same place below the new root.
+
+    For a name with a `/` alone; a relative one is taken from the caller's directory outside, and from `directory` inside.
+    """
+
+    directory: Text
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 

@@ -72,6 +72,9 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.MakeReadOnly: lambda op: f"make {op.target} read-only",
     ops.SealRoot: lambda op: "make the root read-only",
     ops.PivotRoot: lambda op: "leave the host's tree for the new root",
+    ops.ShowCommand: lambda op: (
+        f"show the file that the command names with a /, read-only, below {op.directory} if relative"
+    ),
     ops.SetHostname: lambda op: f"set the host name {op.name}",
     ops.SetDomainname: lambda op: f"set the domain name {op.name}",
     ops.LoopbackUp: lambda op: "bring lo up",

@@ -18,12 +18,12 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
 from sandbox.profile.environment import SEARCH_PATH, kept, variables
 from sandbox.profile.fragment import merge_fragment
-from sandbox.profile.identity import capabilities, id_map, identifier, inside_id
+from sandbox.profile.identity import capabilities, check_capabilities, id_map, identifier, inside_id
 from sandbox.profile.load import Layered, Origin, key_text, load
 from sandbox.profile.paths import Vocabulary, below
-from sandbox.profile.policy import VISIBLE, Access, Policy
+from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested
 from sandbox.profile.resolve import Resolver
-from sandbox.profile.rules import policy
+from sandbox.profile.rules import policy, state_places
 from sandbox.spec.runtime import (
     ANNOTATION,
     IdMapping,
@@ -35,6 +35,7 @@ from sandbox.spec.runtime import (
     Seccomp,
     Spec,
     User,
+    annotation,
 )
 
 __all__ = ["Expansion", "Request", "expand", "kept", "layers"]
@@ -116,9 +117,14 @@ class _Expander:
         if self.profile.process.name is not None:
             origin = self.layered.origin("process", "name")
             self._annotate("name", identifier(self.profile.process.name, origin.text), origin.text)
+        if self.profile.process.show_command:
+            self._annotate("showCommand", "true", self.layered.origin("process", "show_command").text)
         self._filesystem(spec, linux, rules)
         keep = self._environment(process)
         spec = merge_fragment(spec, self.layered, self.origins, self.resolver, self.state_dir)
+        check_capabilities(spec, self.origins)
+        if annotation(spec, "nested") != "false":
+            check_nested(rules)
         return Expansion(spec, self.origins, keep)
 
     def _note(self, place: str, *key: str) -> Origin:
@@ -154,7 +160,8 @@ class _Expander:
         if not found.directory:
             reason = "Not a directory" if found.exists else found.refusal or "No such file or directory"
             raise ProfileError(f"{path}: {reason}", where=where.text, hint="name the directory of a root file system")
-        if below(self.resolver.resolve(self.state_dir).real, found.real):
+        states = (self.resolver.resolve(place) for place in (self.state_dir, *state_places(self.inputs)))
+        if any(state.exists and below(state.real, found.real) for state in states):
             raise ProfileError(f"{path} would show the state of the sandboxes", where=where.text, hint="name another")
         self._annotate("root", "directory", where.text)
         return Root(path=found.real, readonly=True)

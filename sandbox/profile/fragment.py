@@ -85,8 +85,9 @@ def _check_mount(mount: Mount, where: str, layered: Layered, resolver: Resolver,
         path = entry.found.real
         related = below(path, found.real) or below(found.real, path)
         # Only a recursive attribute holds for what is mounted further below.
-        if related and (entry.secret or not {"ro", "rro"} & set(mount.options)):
-            verb = "readable" if entry.secret else "writable"
+        secret = entry.secret and entry.found.exists
+        if related and (secret or not {"ro", "rro"} & set(mount.options)):
+            verb = "readable" if secret else "writable"
             raise ProfileError(
                 f"{mount.source} would make {entry.what} {verb} inside ({path})",
                 where=where,

@@ -7,7 +7,7 @@ from typing import Literal
 from sandbox.errors import ProfileError
 from sandbox.kernel.ids import Range
 from sandbox.profile.load import Layered
-from sandbox.spec.runtime import Capabilities, IdMapping
+from sandbox.spec.runtime import Capabilities, IdMapping, Spec
 
 ID_LIMIT = 2**32 - 1
 
@@ -53,6 +53,29 @@ def capabilities(layered: Layered) -> Capabilities:
     return Capabilities(
         bounding=list(names), effective=list(names), inheritable=list(names), permitted=list(names), ambient=list(names)
     )
+
+
+UNDO_THE_SANDBOX = {
+    "CAP_SYS_ADMIN": "can unmount what hides files, and make what is read-only writable",
+    "CAP_SYS_PTRACE": "can take over the first process of the sandbox, which is ours",
+}
+
+
+def check_capabilities(spec: Spec, origins: dict[str, str]) -> None:
+    """Refuse, in any set and from any source, a capability that undoes the sandbox.  Raises ProfileError."""
+    given = spec.process.capabilities if spec.process is not None else None
+    if given is None:
+        return
+    for kind in given.__struct_fields__:
+        for index, name in enumerate(getattr(given, kind)):
+            full = "CAP_" + name.strip().upper().removeprefix("CAP_")
+            if full in UNDO_THE_SANDBOX:
+                place = f"process.capabilities.{kind}"
+                raise ProfileError(
+                    f"who has {full} {UNDO_THE_SANDBOX[full]}",
+                    where=origins.get(f"{place}[{index}]") or origins.get(place, ""),
+                    hint="use security.nested = true, and make a user namespace inside, in which it has them all",
+                )
 
 
 def identifier(name: str, where: str) -> str:

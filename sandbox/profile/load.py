@@ -289,7 +289,11 @@ def available(inputs: Inputs) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     user = user_directory(inputs)
     for folder in (shipped_directory(), f"{user}/profiles" if user else ""):
-        for entry in inputs.names(folder) if folder else []:
+        try:
+            entries = inputs.names(folder) if folder else []
+        except OSError:  # closed to us: no profile can be read there either
+            continue
+        for entry in entries:
             name = entry.removesuffix(".toml")
             if name != entry and _NAME.fullmatch(name):
                 found[name] = f"{folder}/{entry}"

@@ -47,6 +47,9 @@ class Vocabulary:
         """
         optional = text.startswith("?")
         bare = text[1:] if optional else text
+        if bare and not origin.file:
+            # The shell has replaced what was to be replaced; what is left is part of a name.
+            return Named("/" + os.path.normpath(quoted(os.path.join(self.cwd, bare))).lstrip("/"), optional)
         filled = self._fill(bare, origin, optional=optional)
         if filled is None:
             return None
@@ -91,7 +94,7 @@ class Vocabulary:
             return filled
         if text == "~" or text.startswith("~/"):
             return quoted(self.home) + text[1:] if text == filled else quoted(self.home) + filled[1:]
-        if text == "." or text.startswith("./") or (text and not origin.file and text[0] not in "~$"):
+        if text == "." or text.startswith("./"):
             return f"{quoted(self.cwd)}/{filled}"
         raise ProfileError(
             f'"{text}": is not an absolute path',
@@ -121,24 +124,40 @@ class Expander:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.listings: dict[str, list[str]] = {}
+        self.closed: dict[str, str] = {}  # real path of each directory that we may not look into: why
 
-    def expand(self, path: str, origin: Origin, *, dotted: bool) -> list[str] | None:
+    def expand(self, path: str, origin: Origin, *, hide: bool, optional: bool) -> list[str] | None:
         """Return the paths that `path` matches, sorted; None if it holds no wildcard and names one path.
 
-        `dotted`: wildcards match names that begin with a dot.  Raises ProfileError where too many
-        directories would have to be listed.
+        `hide`: wildcards match names that begin with a dot, and a directory that we may not look into
+        matches whole, as what lies in it is not known; otherwise such a directory is an error, unless
+        `optional`.  Raises ProfileError, also where too many directories would have to be listed.
         """
         if not _WILD.search(_QUOTED.sub("", path)):
             return None
         parts = path.strip("/").split("/")
-        return sorted(set(self._walk("", parts, origin, dotted=dotted)))
+        self.closed.clear()
+        found = set(self._walk("", parts, origin, dotted=hide))
+        if hide:
+            return sorted(found | set(self.closed))
+        for directory, reason in self.closed.items():
+            if not optional:
+                raise ProfileError(
+                    f'"{unquoted(path)}": cannot look into {directory}: {reason}',
+                    where=origin.text,
+                    hint=f"open it (chmod u+rx {directory}), or name the paths without a wildcard",
+                )
+        return sorted(found)
 
     def _walk(self, base: str, parts: list[str], origin: Origin, *, dotted: bool) -> Iterator[str]:
         while parts and not _WILD.search(_QUOTED.sub("", parts[0])):
             base, parts = f"{base}/{unquoted(parts[0])}", parts[1:]
         if not parts:
-            if self.resolver.resolve(base).exists:
+            found = self.resolver.resolve(base)
+            if found.exists:
                 yield base
+            elif found.closed:
+                self.closed[found.real] = found.refusal
             return
         if parts[0] == "**":
             for directory in self._tree(base, origin, dotted=dotted):
@@ -168,11 +187,14 @@ class Expander:
         """Is `path` itself a directory, not a symlink to one?"""
         try:
             return stat.S_ISDIR(self.resolver.node(path) or 0)
-        except OSError:  # in a directory that we may list but not enter
+        except OSError as error:  # in a directory that we may list but not enter
+            self.closed[os.path.dirname(path)] = error.strerror or str(error)
             return False
 
     def _names(self, directory: str, origin: Origin) -> list[str]:
         found = self.resolver.resolve(directory or "/")
+        if found.closed:
+            self.closed[found.real] = found.refusal
         if not found.directory:
             return []
         if found.real not in self.listings:
@@ -182,5 +204,9 @@ class Expander:
                     where=origin.text,
                     hint="name a smaller tree before the wildcard",
                 )
-            self.listings[found.real] = self.resolver.inputs.names(found.real)
+            try:
+                self.listings[found.real] = self.resolver.inputs.names(found.real)
+            except OSError as error:
+                self.closed[found.real] = error.strerror or str(error)
+                return []
         return self.listings[found.real]

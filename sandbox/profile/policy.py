@@ -168,6 +168,26 @@ def _check_hidden(policy: Policy, rule: Rule) -> None:
             )
 
 
+def check_nested(policy: Policy) -> None:
+    """Refuse what would not stay covered where namespaces may be made inside.  Raises ProfileError.
+
+    A mount point cannot be renamed or removed where it is mounted.  In a mount namespace of the
+    program's own, from which it took our mounts, it can: the directories are moved from under them,
+    and lie open in the tree of the host.
+    """
+    for rule in policy.winners.values():
+        tree = policy.above(rule.path)
+        if rule.access in (Access.WRITE, Access.OWN) or tree is None or tree.access is not Access.WRITE:
+            continue
+        keeps = {Access.READ: "read-only", Access.HIDE: "hidden"}.get(rule.access, "covered")
+        raise ProfileError(
+            f"with security.nested, {rule.path} would not stay {keeps} in {tree.path}, which is writable "
+            f"({tree.origin.text}): in a mount namespace of its own a program can move it away from under its mount",
+            where=rule.origin.text,
+            hint=f"leave nested off, write to a smaller tree, or move {rule.path} out of {tree.path}",
+        )
+
+
 class Guarded(NamedTuple):
     """Something that the contained program must not write, as we read it later."""
 
@@ -205,6 +225,8 @@ def _exposed(tree: Rule, guarded: Guarded, path: str) -> ProfileError:
     if below(path, tree.path) and path != tree.path:
         make = "" if guarded.found.exists else f"create it (mkdir -p {real}) and "
         way_out = f'write to a smaller tree, or {make}hide it: --hide {real}, or hide = ["{real}"] in a profile'
+        if guarded.secret and not guarded.found.exists:
+            way_out = f"work in a directory of your own below {tree.path}, and write to that alone"
     return ProfileError(
         f"{tree.named} would make {guarded.what} writable inside: {path}", where=tree.origin.text, hint=way_out
     )

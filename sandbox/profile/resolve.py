@@ -28,6 +28,7 @@ class Resolved(NamedTuple):
     links: tuple[Link, ...]
     mode: int  # st_mode, 0 if nothing is there
     refusal: str = ""  # why the path could not be followed to its end; `real` is how far it could
+    closed: bool = False  # for we may not look into `real`: what lies there is not known
 
     @property
     def exists(self) -> bool:
@@ -75,7 +76,7 @@ class Resolver:
                 found = self.node(place)
                 target = self._target(place) if found is not None and stat.S_ISLNK(found) else ""
             except OSError as error:
-                return Resolved(done or "/", tuple(links), 0, error.strerror or str(error))
+                return Resolved(done or "/", tuple(links), 0, error.strerror or str(error), closed=True)
             if found is None:
                 return Resolved(_rest(place, waiting), tuple(links), 0)
             if target:

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 
 import sandbox
 from sandbox.errors import ProfileError
+from sandbox.plan.inputs import Inputs
 from sandbox.profile.load import Layered, Origin, shipped_directory, user_directory
-from sandbox.profile.paths import Expander, Vocabulary, unquoted
-from sandbox.profile.policy import OWN_DIRECTORIES, Access, Guarded, Policy, Rule, check, guard
+from sandbox.profile.paths import Expander, Vocabulary, below, unquoted
+from sandbox.profile.policy import OWN_DIRECTORIES, VISIBLE, Access, Guarded, Policy, Rule, check, guard
 from sandbox.profile.resolve import Resolved, Resolver
 
+_SHARED_DIRECTORIES = ("/tmp", "/var/tmp")
 _KINDS = (("tmp", Access.TMP), ("read", Access.READ), ("write", Access.WRITE), ("hide", Access.HIDE))
 
 
@@ -33,19 +35,36 @@ def policy(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, stat
 def rules(layered: Layered, vocabulary: Vocabulary, resolver: Resolver) -> Iterator[Rule]:
     """Yield the rules in force, in the order in which they were written."""
     expander = Expander(resolver)
+    shown: list[str] = []
     for kind, access in _KINDS:
+        if access is Access.HIDE:
+            _spare_listings(expander, shown)
         for index, text in enumerate(getattr(layered.profile.filesystem, kind)):
             origin = layered.origin("filesystem", kind, index)
             named = vocabulary.name(text, origin)
             if named is None:
                 continue
-            paths = expander.expand(named.path, origin, dotted=access is Access.HIDE)
+            paths = expander.expand(named.path, origin, hide=access is Access.HIDE, optional=named.optional)
             if paths is None:
                 paths = [unquoted(named.path)]
             elif not paths and not named.optional and access is not Access.HIDE:
                 raise _missing(f'"{text}": nothing matches', text, origin)
             for path in paths:
-                yield from _rules(access, path, text, origin, resolver, optional=named.optional)
+                for rule in _rules(access, path, text, origin, resolver, optional=named.optional):
+                    shown += [rule.path] if access in VISIBLE else []
+                    yield rule
+
+
+def _spare_listings(expander: Expander, shown: list[str]) -> None:
+    """Let patterns in everyone's directories match only what is `shown` of them.
+
+    Their listing changes all the time, and no plan that was made from it would be kept for long.
+    """
+    for directory in _SHARED_DIRECTORIES:
+        real = expander.resolver.resolve(directory).real
+        if real not in expander.listings and not any(below(real, path) for path in shown):
+            inside = (path[len(real) + 1 :] for path in shown if below(path, real))
+            expander.listings[real] = sorted({path.partition("/")[0] for path in inside})
 
 
 def _rules(
@@ -75,7 +94,11 @@ def _whole_root(access: Access, origin: Origin, resolver: Resolver) -> Iterator[
     """The root itself is the sandbox's own, and empty: what lies in the host's is shown instead."""
     if access is Access.TMP:  # the home of some system users
         return
-    for name in resolver.inputs.names("/"):
+    try:
+        names = resolver.inputs.names("/")
+    except OSError as error:
+        raise ProfileError(f"/: cannot be listed: {error.strerror}", where=origin.text) from error
+    for name in names:
         path = f"/{name}"
         found = resolver.resolve(path)
         if path not in OWN_DIRECTORIES and found.exists and found.real not in OWN_DIRECTORIES:
@@ -84,15 +107,39 @@ def _whole_root(access: Access, origin: Origin, resolver: Resolver) -> Iterator[
 
 def guarded(layered: Layered, resolver: Resolver, *, state_dir: str) -> Iterator[Guarded]:
     """Yield what the contained program must not write, as this program reads or executes it later."""
-    yield Guarded("the state of the sandboxes", resolver.resolve(state_dir), secret=True)
+    for path in (state_dir, *state_places(resolver.inputs)):
+        yield Guarded("the state of the sandboxes", resolver.resolve(path), secret=True)
     user = user_directory(resolver.inputs)
     if user:
         yield Guarded("your profiles", resolver.resolve(user))
     package = os.path.dirname(os.path.abspath(sandbox.__file__))
     yield Guarded("the shipped profiles", resolver.resolve(shipped_directory()), shielded=True)
     yield Guarded("this program", resolver.resolve(package), shielded=True)
-    if sys.prefix != sys.base_prefix:
-        # Whatever lies in the virtual environment may be imported when Python starts.
-        yield Guarded("the virtual environment of this program", resolver.resolve(sys.prefix), shielded=True)
+    for path in _python():
+        # Whatever lies in these may be executed or imported when this program starts.
+        yield Guarded("the Python of this program", resolver.resolve(path), shielded=True)
     for path in layered.files:
         yield Guarded("the profile in use", resolver.resolve(path), shielded=True)
+
+
+def state_places(inputs: Inputs) -> list[str]:
+    """Return all places in which the launcher may some day take a kept plan (`sandbox/kernel/state.py`).
+
+    Also those that are not in use: which one is, depends on the caller's environment, and on what
+    exists.  A plan that was planted in another would be executed as soon as that changes.
+    """
+    uid = os.geteuid()
+    runtime = inputs.variable("XDG_RUNTIME_DIR") or ""
+    places = [f"{runtime}/sandbox"] if runtime.startswith("/") else []
+    places += [f"/run/user/{uid}/sandbox", f"/tmp/sandbox-{uid}"]
+    return [*places, "/run/sandbox"] if uid == 0 else places
+
+
+def _python() -> Iterator[str]:
+    """Yield where the interpreter, its library and the launcher lie; those in what was yielded before need no more."""
+    # The system's own prefix holds all else too, and belongs to root: of it, only the programs.
+    yield from (prefix for prefix in dict.fromkeys((sys.prefix, sys.base_prefix)) if prefix != "/usr")
+    if sys.executable:
+        yield os.path.dirname(os.path.realpath(sys.executable))
+        yield sys.executable  # for the symlinks on the way
+        yield os.path.join(os.path.dirname(sys.executable), "sandbox")

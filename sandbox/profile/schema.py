@@ -178,7 +178,8 @@ class SecuritySection(Section, frozen=True, kw_only=True):
     capabilities: Annotated[
         list[str],
         Meta(
-            description="Capabilities that the command has, over what belongs to the sandbox; none unless named.",
+            description="Capabilities that the command has, over what belongs to the sandbox; none unless named. "
+            "`SYS_ADMIN` and `SYS_PTRACE` are refused, as they undo the sandbox: see `nested`.",
             examples=['capabilities = ["NET_BIND_SERVICE"]'],
         ),
     ] = []
@@ -192,7 +193,8 @@ class SecuritySection(Section, frozen=True, kw_only=True):
     nested: Annotated[
         bool | None,
         Meta(
-            description="User namespaces may be made inside, as browsers and other sandboxes do. Default: false.",
+            description="User namespaces may be made inside, as browsers and other sandboxes do. Then nothing "
+            "may be hidden or read-only inside a writable tree, as it would not stay so. Default: false.",
             examples=["nested = true"],
         ),
     ] = None
@@ -211,6 +213,14 @@ class ProcessSection(Section, frozen=True, kw_only=True):
     cwd: Annotated[
         str | None,
         Meta(description="Where it starts. Default: the working directory.", examples=['cwd = "/tmp"']),
+    ] = None
+    show_command: Annotated[
+        bool | None,
+        Meta(
+            description="Show the file that the command names with a `/`, read-only, though nothing around it is shown: "
+            "`sandbox run -- ./tool`. Default: false.",
+            examples=["show_command = true"],
+        ),
     ] = None
     hostname: Annotated[
         str | None, Meta(description='The host name inside. Default: `"sandbox"`.', examples=['hostname = "build"'])
