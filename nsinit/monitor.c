@@ -267,11 +267,12 @@ static void attend(struct monitor *monitor)
 
 	for (;;) {
 		relay_events(&monitor->relay, &events[RELAY]);
-		if (poll(events, EVENTS, -1) < 0) {
+		if (poll(events, EVENTS, relay_waits(&monitor->relay) ? RELAY_LOOK_MS : -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return;
 		}
+		relay_resume(&monitor->relay);
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (events[SIGNALS].revents) {
 			pass_signal(monitor);
@@ -320,6 +321,21 @@ static int exit_status(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* A shell goes on with its script or loop after a command that ends with 130, and stops after one that died of the
+ * interrupt: at a terminal it means the same here. */
+static void end_as_interrupted(const struct monitor *monitor)
+{
+	sigset_t interrupt;
+
+	if (!WIFSIGNALED(monitor->status) || WTERMSIG(monitor->status) != SIGINT || monitor->relay.terminal < 0)
+		return;
+	signal(SIGINT, SIG_DFL);
+	raise(SIGINT);
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
+}
+
 int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
 {
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
@@ -341,5 +357,6 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	finish(&monitor);
 	if (monitor.failed)
 		return python_explain(self, plan_fd, &monitor.failure, command);
+	end_as_interrupted(&monitor);
 	return exit_status(monitor.status);
 }

@@ -131,7 +131,8 @@ int op_new_session(struct run *run, const struct plan_new_session *op)
 		return refuse(run, "setsid", "");
 	if (run->slave_fd < 0)
 		return 0;
-	if (ioctl(run->slave_fd, TIOCSCTTY, 0) < 0)
+	/* Where nobody types into it, a password prompt must fail rather than wait: then it is no controlling terminal. */
+	if (run->hello.number & 1 && ioctl(run->slave_fd, TIOCSCTTY, 0) < 0)
 		return refuse(run, "TIOCSCTTY", "");
 	for (int fd = 0; fd < 3; fd++)
 		if (run->hello.number >> fd & 1 && dup2(run->slave_fd, fd) < 0)

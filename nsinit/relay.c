@@ -63,6 +63,13 @@ int relay_enter(const struct relay *relay)
 	return 0;
 }
 
+/* Input or other output that is not the terminal's, and others who write to it (`sandbox run … | less`): the caller's
+ * terminal goes on to translate newlines, and the sandbox's does not. */
+static bool translates_outside(const struct relay *relay)
+{
+	return !(relay->replaced & 1) || relay->terminal != 0 || (relay->replaced & 6) != 6;
+}
+
 /* Does the sandbox's input come from the caller's terminal? */
 static bool reads_terminal(const struct relay *relay)
 {
@@ -77,8 +84,7 @@ void relay_describe(const struct relay *relay, struct sync_message *hello)
 	hello->flag = 1;
 	hello->terminal = relay->saved;
 	ioctl(relay->terminal, TIOCGWINSZ, &hello->window);
-	/* Input that does not come from the terminal leaves it cooked: it translates newlines itself. */
-	if (!reads_terminal(relay))
+	if (translates_outside(relay))
 		hello->terminal.c_oflag &= ~(tcflag_t)OPOST;
 }
 
@@ -97,18 +103,27 @@ static bool has_terminal(const struct relay *relay)
 	return !reads_terminal(relay) || tcgetpgrp(0) == getpgrp();
 }
 
+/* Is the sandbox to have the caller's terminal, and has not got it?  A shell's `fg` gives it without a word to a job
+ * that runs already. */
+bool relay_waits(const struct relay *relay)
+{
+	return relay->master_fd >= 0 && !relay->raw && reads_terminal(relay);
+}
+
 /* Take the caller's terminal, if it is ours to take: at the start, and when the shell has put us
  * into the foreground again. */
 void relay_resume(struct relay *relay)
 {
 	struct termios raw;
 
-	if (relay->master_fd < 0 || !reads_terminal(relay) || !has_terminal(relay))
+	if (!relay_waits(relay) || !has_terminal(relay))
 		return;
 	if (tcgetattr(0, &relay->saved) < 0)
 		return;
 	raw = relay->saved;
 	cfmakeraw(&raw);
+	if (translates_outside(relay))
+		raw.c_oflag = relay->saved.c_oflag;
 	relay->raw = tcsetattr(0, TCSADRAIN, &raw) == 0;
 	relay_window(relay); /* it may have changed meanwhile */
 }

@@ -10,6 +10,7 @@
 #include "sync.h"
 
 #define RELAY_BUFFER 16384
+#define RELAY_LOOK_MS 300 /* while another job has the terminal */
 #define RELAY_PATIENCE_MS 200 /* for a reader that stands still, once we were asked to end */
 
 /* Bytes that were read and not yet taken at the other end. */
@@ -41,6 +42,7 @@ int relay_prepare(struct relay *relay, uint32_t mode);
 int relay_enter(const struct relay *relay);
 void relay_describe(const struct relay *relay, struct sync_message *hello);
 void relay_start(struct relay *relay, int master_fd);
+bool relay_waits(const struct relay *relay);
 void relay_resume(struct relay *relay);
 void relay_window(const struct relay *relay);
 void relay_events(const struct relay *relay, struct pollfd events[RELAY_EVENTS]);

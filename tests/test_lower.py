@@ -189,4 +189,4 @@ def test_a_range_without_newuidmap_says_what_to_install() -> None:
 def test_a_limit_that_is_not_in_force_is_said() -> None:
     steps = lowered({"linux.resources": {"memory": {"limit": 1 << 30}}})
 
-    assert "warning: config.json: linux.resources.memory: the limit on memory is not in force" in describe(steps[0].op)
+    assert "warning: config.json: linux.resources.memory: is not in force yet" in describe(steps[0].op)

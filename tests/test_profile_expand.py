@@ -46,7 +46,6 @@ def value(expansion: Expansion, place: str) -> object:
 VALUES = {
     '[process]\nhostname = "h"': ("hostname", "h"),
     '[process]\numask = "027"': ("process.user.umask", 0o27),
-    "[process]\numask = 0o22": ("process.user.umask", 0o22),
     "[process]\nnice = 5": ("process.scheduler", {"policy": "SCHED_OTHER", "nice": 5}),
     "[process]\ntty = true": ("process.terminal", True),
     "[limits]\nrlimits = { nofile = 64 }": ("process.rlimits[0]", {"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}),
@@ -115,7 +114,7 @@ REFUSED = {
     '[limits]\ntimeout = "soon"': ('4: limits.timeout: "soon" is not a time', "90s"),
     "[limits]\ntimeout = -1": ('"-1" is not a time', "90s"),
     '[process]\numask = "99"': ('3: process.umask: "99" is not a umask', "027"),
-    "[process]\numask = 0o7777": ("is not a umask", "027"),
+    '[process]\numask = "7777"': ("is not a umask", "027"),
     "[process]\nnice = 20": ("20 is not a nice value", "-20 to 19"),
     "[user]\nuid = -1": ("4: user.uid: -1 is not an id", ""),
     "[user]\ngid = 4294967295": ("4294967295 is not an id", ""),
@@ -307,7 +306,7 @@ def test_a_symlink_of_the_host_means_nothing_in_a_root_of_its_own(world: World) 
 
 
 def test_every_part_of_a_spec_has_an_origin(world: World) -> None:
-    text = '[filesystem]\nread = ["@/srv"]\nhide = ["/sys/class"]\n[limits]\nrlimits.core = 0\n[process]\nnice = 1\numask = 0'
+    text = '[filesystem]\nread = ["@/srv"]\nhide = ["/sys/class"]\n[limits]\nrlimits.core = 0\n[process]\nnice = 1\numask = "0"'
     expansion = expanded(world, text)
     spec, origins = expansion.spec, expansion.origins
     assert spec.linux is not None

@@ -396,7 +396,7 @@ def test_a_profile_that_is_itself_named_as_writable_is_refused(world: World) -> 
 # --- other places of the state, and what this program is made of ---
 
 
-@pytest.mark.parametrize("tree", ["/tmp", "/run", "/"])
+@pytest.mark.parametrize("tree", ["/tmp", "/run"])
 def test_a_plan_cannot_be_planted_in_a_place_that_is_not_in_use(
     world: World, tree: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +405,10 @@ def test_a_plan_cannot_be_planted_in_a_place_that_is_not_in_use(
 
     assert "the state of the sandboxes writable inside: /" in str(error)
     assert "work in a directory of your own below /" in error.hint
+
+
+def test_the_whole_root_is_never_writable(world: World) -> None:
+    assert "the whole system would be writable" in str(refused(world, 'write = ["/"]'))
 
 
 def test_the_state_of_another_runtime_directory_is_guarded(world: World) -> None:

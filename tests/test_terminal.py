@@ -317,3 +317,62 @@ def test_the_echo_of_what_is_typed_is_not_in_the_output(sandbox: Sandbox, termin
         process.wait(20)
 
     assert (project / "log").read_text() == "up\n<typed>\n"
+
+
+def test_beside_a_pipe_the_terminal_goes_on_to_translate_newlines(sandbox: Sandbox, terminal: Terminal) -> None:
+    """`sandbox run … | tee log`: what the neighbour prints has to start at the left."""
+    reader, writer = os.pipe()
+    process = terminal.start(sandbox, "run", "sh", "-c", "echo piped; echo up >&2; sleep 0.5", stdout=writer)
+    os.close(writer)
+    terminal.expect("up\r\n")
+    os.write(terminal.slave, b"neighbour\nnext\n")
+    terminal.expect("neighbour\r\nnext\r\n")
+    process.wait(20)
+
+    assert os.read(reader, 100) == b"piped\n"
+    os.close(reader)
+
+
+def test_a_prompt_that_nobody_can_answer_fails(sandbox: Sandbox, terminal: Terminal) -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    process = terminal.start(sandbox, "run", "sh", "-c", "read x < /dev/tty || echo no terminal", stdin=reader)
+    os.close(reader)
+    terminal.expect("no terminal")
+
+    assert process.wait(20) == 0
+
+
+def test_a_loop_of_a_shell_ends_with_ctrl_c(sandbox: Sandbox, terminal: Terminal) -> None:
+    process = terminal.start(sandbox, "run", "sh", "-c", "echo up; exec sleep 30")
+    terminal.expect("up")
+    terminal.type("\x03")
+
+    # It has died of the interrupt, by which a shell knows; in `$?` that is 130.
+    assert process.wait(20) == -signal.SIGINT
+
+
+def test_a_job_that_is_brought_to_the_foreground_gets_the_terminal(sandbox: Sandbox, terminal: Terminal) -> None:
+    def own() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal.slave, termios.TIOCSCTTY, 0)
+
+    shell = subprocess.Popen(
+        ["bash", "--norc", "-i"],
+        env={**sandbox.environment, "PS1": "$ "},
+        cwd=sandbox.cwd,
+        stdin=terminal.slave,
+        stdout=terminal.slave,
+        stderr=terminal.slave,
+        preexec_fn=own,
+    )
+    terminal.expect("$ ")
+    terminal.type(f'{sandbox.binary} run sh -c \'echo "is up"; read x; echo "<$x>"\' &\n')
+    terminal.expect("$ is up")
+    terminal.type("fg\n")
+    time.sleep(1)
+    terminal.type("answer\n")
+    terminal.expect("<answer>")
+    terminal.type("exit\n")
+
+    assert shell.wait(20) == 0

@@ -127,13 +127,14 @@ def spec(**values: Any) -> None:
 
 
 @app.command(context_settings=_STOP)
-@_with_options("explain", _JSON)
+@_with_options("explain", _JSON, _COMMAND)
 def explain(**values: Any) -> None:
     """Say what a run would do, each operation with the profile line that it came from."""
     from sandbox.cli import explain as verb
     from sandbox.runtime.compilation import compile_request
 
     as_json = values.pop("as_json")
+    values.pop("command")  # `run` is easily changed into `explain`, and a plan holds for any command
     compilation = compile_request(request(values))
     if as_json:
         verb.show_json(compilation)

@@ -56,9 +56,13 @@ def _not_found(steps: tuple[Step, ...], command: str) -> tuple[str, str]:
 
     outside = which(command)
     if outside is None:
-        return message, "it is not on the PATH outside either; is it installed?"
+        return (
+            message,
+            f"it is not on the PATH outside either; is it installed? a builtin of the shell needs one: sh -c '{command} …'",
+        )
     if _visible(steps, os.path.realpath(outside)):
-        return message, f"outside it is {outside}; add its directory: --env PATH={search}:{os.path.dirname(outside)}"
+        path = ":".join(filter(None, (os.path.dirname(outside), search)))
+        return message, f"outside it is {outside}; add its directory: --env PATH={path}"
     return message, f"outside it is {outside}; let the sandbox see it, and call it by its path: --read {outside}"
 
 

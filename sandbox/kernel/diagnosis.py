@@ -48,6 +48,8 @@ def cure(op: object, call: str, number: int, subject: str) -> str:
         return "a limit above the caller's own hard limit (ulimit -H -a) cannot be had without root"
     if kind == "SetNice":
         return "a nice value below the caller's own cannot be had without root"
+    if number in (errno.ENOSPC, errno.EDQUOT) and kind == "Register":
+        return f"there is no room: df {getattr(op, 'directory', '')}"
     if number == errno.ENOSPC:
         return "see sysctl fs.mount-max and user.max_mnt_namespaces, and the free memory for tmpfs"
     if number in (errno.EPERM, errno.EACCES) and _contained():

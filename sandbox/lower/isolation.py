@@ -28,6 +28,12 @@ NAMESPACES = {
     "pid": 0x20000000,
     "network": 0x40000000,
 }
+# What can be had instead of limits that need a cgroup.
+_CURES = {
+    "memory": "limits.rlimits = { as = BYTES } limits each process",
+    "cpu": "process.nice = 10 leaves the others their time",
+    "pids": "limits.rlimits = { nproc = N } limits all your processes together",
+}
 REQUIRED = ("user", "mount", "pid", "cgroup")
 
 
@@ -37,15 +43,15 @@ def notices(spec: Spec, origins: Origins) -> list[Step]:
     resources = spec.linux.resources
     asked = []
     if resources is not None:
-        asked = [(f"linux.resources.{key}", key) for key in ("memory", "cpu", "pids") if getattr(resources, key)]
+        asked = [(f"linux.resources.{key}", cure) for key, cure in _CURES.items() if getattr(resources, key)]
         for key in ("block_io", "hugepage_limits", "network", "rdma", "unified", "devices"):
             if getattr(resources, key):
                 raise SpecError("is not supported", where=origins[f"linux.resources.{key}"], hint="leave it out")
     if annotation(spec, "timeout"):
-        asked.append(("annotations.timeout", "timeout"))
+        asked.append(("annotations.timeout", "timeout SECONDS sandbox run …"))
     return [
-        Step(Notice(text=f"warning: {origins[place]}: the limit on {what} is not in force"), origins[place])
-        for place, what in asked
+        Step(Notice(text=f"warning: {origins[place]}: is not in force yet\n  hint: {cure}"), origins[place])
+        for place, cure in asked
     ]
 
 

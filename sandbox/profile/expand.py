@@ -215,11 +215,11 @@ class _Expander:
             return None
         where = self._note("process.user.umask", "process", "umask").text
         try:
-            # A bare 27 in TOML is decimal, and surely meant otherwise: only 0o27 reads like what it is.
-            mask = int(value, 8) if isinstance(value, str) and value.isascii() and value.isalnum() else value
+            # A text: a bare 27 in TOML is decimal, and surely meant otherwise.
+            mask = int(value, 8) if value.isascii() and value.isalnum() else -1
         except ValueError:
             mask = -1
-        if not isinstance(mask, int) or not 0 <= mask <= 0o777:
+        if not 0 <= mask <= 0o777:
             raise ProfileError(f'"{value}" is not a umask', where=where, hint='write three octal digits: "027"')
         return mask
 

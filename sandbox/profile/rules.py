@@ -94,6 +94,12 @@ def _whole_root(access: Access, origin: Origin, resolver: Resolver) -> Iterator[
     """The root itself is the sandbox's own, and empty: what lies in the host's is shown instead."""
     if access is Access.TMP:  # the home of some system users
         return
+    if access is Access.WRITE:
+        raise ProfileError(
+            "the whole system would be writable: the path is /",
+            where=origin.text,
+            hint="go to a project's directory (cd ~/project), or name the directories to write to",
+        )
     try:
         names = resolver.inputs.names("/")
     except OSError as error:

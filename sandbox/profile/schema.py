@@ -56,8 +56,10 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
     hide: Annotated[
         list[str],
         Meta(
-            description="Unreachable, though a tree that holds it is shown. Must exist where it lies in a writable tree, "
-            "unless marked with `?`: what is absent could be made there.",
+            description="Unreachable, though a tree that holds it is shown: a directory is empty and read-only, a file is "
+            "empty and loses what is written to it (inside, git takes its content for deleted). Must exist where it lies in a "
+            "writable tree, unless marked with `?`: what is absent could be made there. A wildcard hides what matches when the "
+            "sandbox starts.",
             examples=['hide = ["?~/.ssh", "./secrets", "./**/.env"]'],
         ),
     ] = []
@@ -70,7 +72,7 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
 class EnvironmentSection(Section, frozen=True, kw_only=True):
     """The command's environment. Nothing of yours is passed in unless it is kept.
 
-    PATH, HOME, USER and LOGNAME are set anyway. A later layer that names a variable again decides.
+    PATH, HOME, USER and LOGNAME are set, unless they are named here. A later layer that names a variable again decides.
     """
 
     keep: Annotated[
@@ -132,16 +134,22 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     memory: Annotated[
         int | str | None,
         Meta(
-            description="Memory of all processes together, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
+            description="Not in force yet, and said so. Memory of all processes, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
             examples=['memory = "2G"'],
         ),
     ] = None
-    cpus: Annotated[float | None, Meta(description="Processors' worth of time.", examples=["cpus = 1.5"])] = None
-    pids: Annotated[int | None, Meta(description="Processes and threads together.", examples=["pids = 512"])] = None
+    cpus: Annotated[
+        float | None,
+        Meta(description="Not in force yet, and said so. Processors' worth of time.", examples=["cpus = 1.5"]),
+    ] = None
+    pids: Annotated[
+        int | None,
+        Meta(description="Not in force yet, and said so. Processes and threads together.", examples=["pids = 512"]),
+    ] = None
     timeout: Annotated[
         int | float | str | None,
         Meta(
-            description="End the command after this time: seconds, or with `ms`, `s`, `m`, `h`, `d`.",
+            description="Not in force yet, and said so. End the command after this time: seconds, or with `ms`, `s`, `m`, `h`, `d`.",
             examples=['timeout = "90s"'],
         ),
     ] = None
@@ -171,7 +179,7 @@ class SecuritySection(Section, frozen=True, kw_only=True):
         str | None,
         Meta(
             description='`"default"`, `"strict"`, `"off"`, or the path of a JSON file that holds the `linux.seccomp` '
-            'object of an OCI spec. Default: `"default"`.',
+            'object of an OCI spec, from the working directory. Default: `"default"`.',
             examples=['seccomp = "strict"'],
         ),
     ] = None
@@ -239,9 +247,9 @@ class ProcessSection(Section, frozen=True, kw_only=True):
         ),
     ] = None
     umask: Annotated[
-        int | str | None,
+        str | None,
         Meta(
-            description='Bits that new files do not get, in octal: `"027"` or `0o027`. Default: your own.',
+            description='Bits that new files do not get, in octal: `"027"`. Default: your own.',
             examples=['umask = "027"'],
         ),
     ] = None
@@ -264,7 +272,7 @@ class Profile(Section, frozen=True, kw_only=True):
         str | list[str] | None,
         Meta(
             description="Profiles that this one is laid over: a name (yours in `$XDG_CONFIG_HOME/sandbox/profiles` before a "
-            "shipped one), or a path, which is relative to this file.",
+            "shipped one; in your own `build.toml`, `build` is the shipped one), or a path, which is relative to this file.",
             examples=['extends = "base"'],
         ),
     ] = None
