@@ -373,6 +373,7 @@ def test_a_job_that_is_brought_to_the_foreground_gets_the_terminal(sandbox: Sand
     time.sleep(1)
     terminal.type("answer\n")
     terminal.expect("<answer>")
+    terminal.expect("$ ")  # what is typed before goes to whoever has the terminal
     terminal.type("exit\n")
 
     assert shell.wait(20) == 0
