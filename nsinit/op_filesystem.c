@@ -216,6 +216,20 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 	return attach(run, tree_fd, place_fd, target);
 }
 
+/* Graft one file of the host's, and nothing that is mounted on it, onto `target`. */
+static int graft_file(struct run *run, int source_fd, const char *source, const char *target,
+		      const struct mount_attributes *attributes)
+{
+	cleanup_fd int tree_fd = copy_tree(run, source_fd, source, false, false, attributes);
+
+	if (tree_fd < 0)
+		return -1;
+	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
+	if (place_fd < 0)
+		return refuse(run, "openat2", target);
+	return attach(run, tree_fd, place_fd, target);
+}
+
 /* Whoever names a program to run means it to be seen, and nothing around it. */
 int op_show_command(struct run *run, const struct plan_show_command *op)
 {
@@ -235,13 +249,7 @@ int op_show_command(struct run *run, const struct plan_show_command *op)
 	/* What is there already, or nowhere, is for execve(2) to judge. */
 	if (seen_fd >= 0 || source_fd < 0 || fstat(source_fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return 0;
-	cleanup_fd int tree_fd = copy_tree(run, source_fd, name, false, false, &attributes);
-	if (tree_fd < 0)
-		return -1;
-	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
-	if (place_fd < 0)
-		return refuse(run, "openat2", target);
-	return attach(run, tree_fd, place_fd, target);
+	return graft_file(run, source_fd, name, target, &attributes);
 }
 
 int op_new_mount(struct run *run, const struct plan_new_mount *op)
@@ -272,13 +280,7 @@ int op_bind_device(struct run *run, const struct plan_bind_device *op)
 		return refuse(run, "openat2", source);
 	if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(op->major, op->minor))
 		return refuse_with(run, ENODEV, "fstat", source);
-	cleanup_fd int tree_fd = copy_tree(run, source_fd, source, false, false, &attributes);
-	if (tree_fd < 0)
-		return -1;
-	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
-	if (place_fd < 0)
-		return refuse(run, "openat2", target);
-	return attach(run, tree_fd, place_fd, target);
+	return graft_file(run, source_fd, source, target, &attributes);
 }
 
 int op_mask(struct run *run, const struct plan_mask *op)

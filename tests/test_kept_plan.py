@@ -207,3 +207,10 @@ def test_a_runtime_directory_of_somebody_else_is_not_used(sandbox: Sandbox) -> N
     result = sandbox("run", "echo", "ran", env={"XDG_RUNTIME_DIR": "/etc"})
 
     assert result.stdout == "ran\n"
+
+
+def test_a_relative_runtime_directory_is_ignored(sandbox: Sandbox) -> None:
+    """XDG Base Directory Specification: paths in these variables are absolute, or invalid and ignored."""
+    result = sandbox("run", "echo", "ran", env={"XDG_RUNTIME_DIR": "relative"})
+
+    assert result.stdout == "ran\n", result.stderr

@@ -74,7 +74,8 @@ class Vocabulary:
         def value(match: re.Match[str]) -> str:
             name = match[1] or match[2]
             found = self.inputs.variable(name)
-            if not found:
+            # XDG Base Directory Specification: a relative path in one of its variables is to be ignored.
+            if not found or (name.startswith("XDG_") and not found.startswith("/")):
                 missing.append(name)
             return quoted(found or "")
 
