@@ -38,11 +38,54 @@ def type_error(label: str, document: str, error: msgspec.ValidationError) -> Pro
     if place.endswith("[...]`"):
         key = (*key, *_culprit(document, key))
     where = at(label, positions(document), key)
-    reason = reason.replace(" | null", "")
+    reason = _in_words(reason.replace(" | null", ""))
     choices = _choices(_type_at(key))
     if choices and reason.startswith("Invalid enum value"):
         return ProfileError(reason[:1].lower() + reason[1:], where=where, hint="write " + " or ".join(choices))
-    return ProfileError(reason[:1].lower() + reason[1:], where=where)
+    return ProfileError(reason[:1].lower() + reason[1:], where=where, hint=_example(key))
+
+
+# TOML's types, as a person says them; the library speaks of its own.
+_TYPES = {
+    "array": 'a list (["a", "b"])',
+    "object": "a table",
+    "str": 'a text ("a")',
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+
+
+def _in_words(reason: str) -> str:
+    """expected `str | array`, got `int` → expected a text ("a") or a list (["a", "b"]), got a whole number"""
+
+    def say(match: re.Match[str]) -> str:
+        return " or ".join(_TYPES.get(name, name) for name in match[1].split(" | "))
+
+    return re.sub(r"`([a-z| ]+)`", say, reason)
+
+
+def _example(key: Key) -> str:
+    """Return how the key is written, by the schema's example; "" for one that has none."""
+    for length in range(len(key), 0, -1):
+        examples = _examples(key[:length])
+        if examples:
+            return f"for example {examples[0]}"
+    return ""
+
+
+def _examples(key: Key) -> list[str]:
+    kind: inspect.Type = inspect.type_info(Profile)
+    for part in key:
+        kind = _plain(kind)
+        if not isinstance(kind, inspect.StructType):
+            return []
+        fields = {field.encode_name: field.type for field in kind.fields}
+        if part not in fields:
+            return []
+        kind = fields[str(part)]
+    extra = kind.extra_json_schema if isinstance(kind, inspect.Metadata) else None
+    return list((extra or {}).get("examples", []))
 
 
 def at(label: str, lines: dict[Key, int], key: Key) -> str:

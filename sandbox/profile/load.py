@@ -6,6 +6,7 @@ value keeps where it was written.  What the values mean is left to `expand`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tomllib
@@ -245,7 +246,8 @@ class _Stack:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ProfileError(f"cannot read {path}: {error.strerror}", where=asked_by) from error
+            hint = f"see its permissions: ls -l {path}" if error.errno == errno.EACCES else "name a profile's file"
+            raise ProfileError(f"cannot read {path}: {error.strerror}", where=asked_by, hint=hint) from error
 
     def _home(self, name: str) -> str:
         home = self.inputs.variable("HOME") if name.startswith("~/") else None
