@@ -28,7 +28,6 @@
 struct monitor {
 	const struct plan *plan;
 	int plan_fd;
-	const char *self;
 	int sync_fd; /* owned */
 	int signals_fd; /* owned */
 	pid_t init; /* our child, to be waited for */
@@ -340,7 +339,7 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 {
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
 	struct monitor monitor = {
-		.plan = plan, .plan_fd = plan_fd, .self = self, .sync_fd = -1, .signals_fd = -1,
+		.plan = plan, .plan_fd = plan_fd, .sync_fd = -1, .signals_fd = -1,
 		.registration = { .fd = -1, .parent_fd = -1 },
 	};
 
