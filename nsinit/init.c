@@ -92,7 +92,7 @@ static int execute(struct run *run)
 
 	run->current = 0;
 	for (const struct plan_op *op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
-		if (plan_schemas[op->code].stage != STAGE_INIT || (op->flags & PLAN_OTHERWISE && !failed))
+		if (plan_schemas[op->code].stage < STAGE_INIT || (op->flags & PLAN_OTHERWISE && !failed))
 			continue;
 		failed = plan_dispatch(run, op) < 0;
 		if (failed && !tolerated(op, run->failure.error))

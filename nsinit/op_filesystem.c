@@ -148,19 +148,21 @@ int op_fresh_root(struct run *run, const struct plan_fresh_root *op)
 	return attach_root(run, root_fd, plan_text(run->plan, op->staging));
 }
 
+/* What becomes of the attributes of a tree of mounts: first of all of them, then of the one at its top. */
+struct change {
+	struct mount_attributes all, top;
+};
+
 /* A detached copy of the host's tree at `source`.  Attributes are set while it is detached:
  * attached first, it would be writable for a moment to anyone already inside the namespace. */
-static int copy_tree(struct run *run, int source_fd, const char *source, bool recursive, bool attributes_recursive,
-		     const struct mount_attributes *attributes)
+static int copy_tree(struct run *run, int source_fd, const char *source, bool recursive, const struct change *change)
 {
 	int tree_fd = sys_open_tree(source_fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0));
 
 	if (tree_fd < 0)
 		return refuse(run, "open_tree", source);
-	const struct mount_attributes below = { .propagation = attributes->propagation };
-	bool at_once = attributes_recursive || !recursive;
-	if ((!at_once && sys_mount_setattr(tree_fd, true, &below) < 0) ||
-	    sys_mount_setattr(tree_fd, recursive && attributes_recursive, attributes) < 0) {
+	if (sys_mount_setattr(tree_fd, recursive, &change->all) < 0 ||
+	    sys_mount_setattr(tree_fd, false, &change->top) < 0) {
 		int error = errno;
 
 		close(tree_fd);
@@ -172,12 +174,12 @@ static int copy_tree(struct run *run, int source_fd, const char *source, bool re
 int op_bind_root(struct run *run, const struct plan_bind_root *op)
 {
 	const char *source = plan_text(run->plan, op->source);
-	struct mount_attributes attributes = { .set = op->set_attributes, .propagation = MS_PRIVATE };
+	const struct change change = { .all.propagation = MS_PRIVATE, .top.set = op->set_attributes };
 	cleanup_fd int source_fd = open_source(source);
 
 	if (source_fd < 0)
 		return refuse(run, "openat2", source);
-	int root_fd = copy_tree(run, source_fd, source, true, false, &attributes);
+	int root_fd = copy_tree(run, source_fd, source, true, &change);
 	if (root_fd < 0)
 		return -1;
 	return attach_root(run, root_fd, plan_text(run->plan, op->staging));
@@ -200,14 +202,16 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 {
 	const char *source = plan_text(run->plan, op->source);
 	const char *target = plan_text(run->plan, op->target);
-	struct mount_attributes attributes = { .set = op->set_attributes, .propagation = op->propagation };
+	const struct change change = {
+		.all = { .set = op->set_recursive, .clear = op->clear_recursive, .propagation = op->propagation },
+		.top = { .set = op->set_attributes, .clear = op->clear_attributes },
+	};
 	struct stat status;
 
 	cleanup_fd int source_fd = open_source(source);
 	if (source_fd < 0 || fstat(source_fd, &status) < 0)
 		return refuse(run, "openat2", source);
-	cleanup_fd int tree_fd =
-		copy_tree(run, source_fd, source, op->recursive, op->attributes_recursive, &attributes);
+	cleanup_fd int tree_fd = copy_tree(run, source_fd, source, op->recursive, &change);
 	if (tree_fd < 0)
 		return -1;
 	cleanup_fd int place_fd = open_place(run, target, status.st_mode, 0755);
@@ -218,9 +222,10 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 
 /* Graft one file of the host's, and nothing that is mounted on it, onto `target`. */
 static int graft_file(struct run *run, int source_fd, const char *source, const char *target,
-		      const struct mount_attributes *attributes)
+		      uint64_t attributes)
 {
-	cleanup_fd int tree_fd = copy_tree(run, source_fd, source, false, false, attributes);
+	const struct change change = { .all = { .set = attributes, .propagation = MS_PRIVATE } };
+	cleanup_fd int tree_fd = copy_tree(run, source_fd, source, false, &change);
 
 	if (tree_fd < 0)
 		return -1;
@@ -233,8 +238,6 @@ static int graft_file(struct run *run, int source_fd, const char *source, const 
 /* Whoever names a program to run means it to be seen, and nothing around it. */
 int op_show_command(struct run *run, const struct plan_show_command *op)
 {
-	const uint64_t set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-	const struct mount_attributes attributes = { .set = set, .propagation = MS_PRIVATE };
 	const char *directory = plan_text(run->plan, op->directory), *name = run->command;
 	char target[PATH_MAX];
 	struct stat status;
@@ -249,7 +252,7 @@ int op_show_command(struct run *run, const struct plan_show_command *op)
 	/* What is there already, or nowhere, is for execve(2) to judge. */
 	if (seen_fd >= 0 || source_fd < 0 || fstat(source_fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return 0;
-	return graft_file(run, source_fd, name, target, &attributes);
+	return graft_file(run, source_fd, name, target, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
 int op_new_mount(struct run *run, const struct plan_new_mount *op)
@@ -272,7 +275,6 @@ int op_bind_device(struct run *run, const struct plan_bind_device *op)
 {
 	const char *source = plan_text(run->plan, op->source);
 	const char *target = plan_text(run->plan, op->target);
-	struct mount_attributes attributes = { .set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, .propagation = MS_PRIVATE };
 	struct stat status;
 
 	cleanup_fd int source_fd = open_source(source);
@@ -280,14 +282,14 @@ int op_bind_device(struct run *run, const struct plan_bind_device *op)
 		return refuse(run, "openat2", source);
 	if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(op->major, op->minor))
 		return refuse_with(run, ENODEV, "fstat", source);
-	return graft_file(run, source_fd, source, target, &attributes);
+	return graft_file(run, source_fd, source, target, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 }
 
 int op_mask(struct run *run, const struct plan_mask *op)
 {
 	const char *target = plan_text(run->plan, op->target);
 	const uint64_t set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-	struct mount_attributes attributes = { .set = set, .propagation = MS_PRIVATE };
+	const struct change change = { .all = { .set = set, .propagation = MS_PRIVATE } };
 	struct stat status;
 
 	cleanup_fd int place_fd = open_below(run, target, O_PATH);
@@ -299,7 +301,7 @@ int op_mask(struct run *run, const struct plan_mask *op)
 		if (tree_fd < 0)
 			return -1;
 	} else {
-		tree_fd = copy_tree(run, run->null_fd, "/dev/null", false, false, &attributes);
+		tree_fd = copy_tree(run, run->null_fd, "/dev/null", false, &change);
 		if (tree_fd < 0)
 			return -1;
 	}
@@ -309,12 +311,12 @@ int op_mask(struct run *run, const struct plan_mask *op)
 int op_make_read_only(struct run *run, const struct plan_make_read_only *op)
 {
 	const char *target = plan_text(run->plan, op->target);
-	struct mount_attributes attributes = { .set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE };
+	const struct change change = { .all = { .set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE } };
 
 	cleanup_fd int place_fd = open_below(run, target, O_PATH);
 	if (place_fd < 0)
 		return refuse(run, "openat2", target);
-	cleanup_fd int tree_fd = copy_tree(run, place_fd, target, true, true, &attributes);
+	cleanup_fd int tree_fd = copy_tree(run, place_fd, target, true, &change);
 	if (tree_fd < 0)
 		return -1;
 	return attach(run, tree_fd, place_fd, target);

@@ -7,10 +7,10 @@
 
 #include "plan_ops.h"
 
-#define PLAN_OPCODES 0x40
+#define PLAN_OPCODES 0x60
 
 enum plan_field_kind { FIELD_U32, FIELD_U64, FIELD_TEXT, FIELD_TEXTS, FIELD_BLOB };
-enum plan_stage { STAGE_NONE, STAGE_MONITOR, STAGE_INIT };
+enum plan_stage { STAGE_NONE, STAGE_MONITOR, STAGE_INIT, STAGE_PROCESS };
 
 struct plan_field {
 	uint16_t offset;

@@ -14,7 +14,7 @@ from sandbox.errors import PlanError
 from sandbox.plan.encode import MAX_SIZE, Plan, decode, encode
 from sandbox.plan.inputs import Input, InputKind, Inputs
 from sandbox.plan.layout import KINDS, fields
-from sandbox.plan.ops import OPS, Flag, Isolate, Notice, Op, Step
+from sandbox.plan.ops import OPS, Isolate, Notice, Op, Step
 from sandbox.plan.words import describe
 
 # Whatever a path may be: anything but NUL, also bytes that are not UTF-8.
@@ -34,11 +34,20 @@ def operations(draw: st.DrawFn) -> Op:
     return cls(**{name: draw(FIELDS[kind]) for name, kind, _ in fields(cls)[0]})
 
 
-steps = st.builds(Step, operations(), texts, st.integers(0, 7).map(Flag))
+steps = st.builds(Step, operations(), texts, st.integers(0, 7))
 u64 = st.integers(0, 2**64 - 1)
 times = st.integers(-(2**63), 2**63 - 1)
 inputs = st.builds(
-    Input, st.sampled_from(InputKind), texts, texts, u64, u64, u64, times, times, st.integers(0, 2**32 - 1)
+    Input,
+    st.integers(InputKind.FILE, InputKind.KERNEL),
+    texts,
+    texts,
+    device=u64,
+    inode=u64,
+    size=u64,
+    mtime_ns=times,
+    ctime_ns=times,
+    mode=st.integers(0, 2**32 - 1),
 )
 
 

@@ -245,7 +245,7 @@ def test_only_directories_that_a_pattern_names_are_listed(world: World) -> None:
     world.make("@/srv/a/x/", "@/srv/b/x/", "@/other/x/")
     world.rules('read = ["@/srv/*/x"]')
 
-    listed = {name for kind, name in world.inputs.seen if kind is InputKind.LISTING}
+    listed = {name for kind, name in world.inputs.seen if kind == InputKind.LISTING}
     assert listed == {f"{world.top}/srv"}
 
 

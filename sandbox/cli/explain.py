@@ -31,7 +31,7 @@ def show_json(compilation: Compilation) -> None:
             "operation": type(step.op).__name__,
             "words": _words(step),
             "from": step.origin,
-            "fields": {name: _plain(getattr(step.op, name)) for name in step.op.__struct_fields__},
+            "fields": {name: _plain(value) for name, value in step.op.values().items()},
         }
         for step in compilation.plan.steps
     ]

@@ -175,8 +175,8 @@ def _bind(source: str, target: str, options: Options) -> BindMount:
         source=source,
         target=target,
         recursive=int(options.recursive),
-        attributes_recursive=int(options.recursive_attributes),
-        set_attributes=options.attributes,
+        set_attributes=0 if options.recursive_attributes else options.attributes,
+        set_recursive=options.attributes if options.recursive_attributes else 0,
         propagation=options.propagation or PROPAGATION["private"],
     )
 
@@ -208,14 +208,14 @@ def covers(spec: Spec, origins: Origins) -> list[Step]:
     return masks + read_only
 
 
-def _mask_flags(spec: Spec, path: str) -> Flag:
+def _mask_flags(spec: Spec, path: str) -> int:
     """Let only that be absent which the sandbox has of its own; what we saw on the host has to be there still.
 
     Something that vanished since could come back, and not be hidden.  A root that is a directory
     brings its own tree, and need not have what the host has.
     """
     own = normpath(path).startswith(("/dev/", "/proc/", "/sys/"))
-    return Flag.IF_PRESENT if own or annotation(spec, "root") != "fresh" else Flag(0)
+    return Flag.IF_PRESENT if own or annotation(spec, "root") != "fresh" else 0
 
 
 def seal(spec: Spec, origins: Origins) -> list[Step]:

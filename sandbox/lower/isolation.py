@@ -123,7 +123,7 @@ def machine(spec: Spec, origins: Origins) -> list[Step]:
         steps.append(Step(_sysctl(key, value, types, origins), origins[f"linux.sysctl.{key}"]))
     if annotation(spec, "nested") == "false":
         # Inside another sandbox, whose /proc/sys is read-only, it cannot be written; the filter alone has to do then.
-        flags = Flag.MAY_FAIL if _filter_refuses_namespaces(spec.linux.seccomp) else Flag(0)
+        flags = Flag.MAY_FAIL if _filter_refuses_namespaces(spec.linux.seccomp) else 0
         steps.append(Step(Sysctl(path="user/max_user_namespaces", value="0"), origins["annotations.nested"], flags))
     return steps
 

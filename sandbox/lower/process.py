@@ -45,7 +45,7 @@ def environment(spec: Spec, origins: Origins) -> list[Step]:
     """What the monitor gives the command: variables, and a terminal where one is wanted."""
     assert spec.process is not None
     keep: list[str] = msgspec.json.decode(annotation(spec, "keep", "[]"))
-    mode = TerminalMode[annotation(spec, "terminal", "never").upper()]
+    mode = getattr(TerminalMode, annotation(spec, "terminal", "never").upper())
     if spec.process.terminal:
         mode = TerminalMode.ALWAYS
     return [

@@ -9,10 +9,8 @@ from __future__ import annotations
 from struct import Struct, calcsize, error, pack, pack_into, unpack_from
 from zlib import crc32
 
-import msgspec
-
 from sandbox.errors import PlanError
-from sandbox.plan.inputs import Input, InputKind
+from sandbox.plan.inputs import Input
 from sandbox.plan.layout import (
     HEADER,
     HEADER_SIZE,
@@ -25,7 +23,7 @@ from sandbox.plan.layout import (
     fields,
     instruction_set,
 )
-from sandbox.plan.ops import CODES, OPS, Flag, Op, Step
+from sandbox.plan.ops import CODES, OPS, Op, Step
 
 MAX_SIZE = 1 << 20
 """A larger plan is refused by nsinit."""
@@ -34,12 +32,24 @@ CHECKED_FROM = 16
 """The checksum covers everything behind itself."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan:
     """A plan: the full key under which it may be kept, what it was made from, what to do."""
 
-    key: bytes
-    inputs: tuple[Input, ...]
-    steps: tuple[Step, ...]
+    __slots__ = ("inputs", "key", "steps")
+
+    def __init__(self, key: bytes, inputs: tuple[Input, ...], steps: tuple[Step, ...]) -> None:
+        self.key = key
+        self.inputs = inputs
+        self.steps = steps
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and all(getattr(self, n) == getattr(other, n) for n in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.inputs, self.steps))
+
+    def __repr__(self) -> str:
+        return f"Plan({self.key!r}, {self.inputs!r}, {self.steps!r})"
 
 
 class _Pools:
@@ -182,12 +192,14 @@ class _Reader:
         if cls is None or size != _layout(cls)[2]:
             raise PlanError(f"unknown operation {code:#x}")
         values = {name: self.value(kind, at + offset) for name, kind, offset in _layout(cls)[0]}
-        return Step(cls(**values), self.text(origin), Flag(flags)), size
+        return Step(cls(**values), self.text(origin), flags), size
 
     def input(self, at: int) -> Input:
         kind, mode, name, value, device, inode, size, mtime, ctime = unpack_from(INPUT, self.data, at)
         texts = self.text(name), self.text(value)
-        return Input(InputKind(kind), *texts, device, inode, size, mtime, ctime, mode)
+        return Input(
+            kind, *texts, device=device, inode=inode, size=size, mtime_ns=mtime, ctime_ns=ctime, mode=mode
+        )
 
 
 def decode(data: bytes) -> Plan:

@@ -17,7 +17,7 @@ from sandbox.cli.options import OPTIONS  # noqa: E402 (needs the path above)
 from sandbox.plan.encode import MAX_SIZE  # noqa: E402
 from sandbox.plan.inputs import InputKind  # noqa: E402
 from sandbox.plan.layout import HEADER_SIZE, INPUT_SIZE, MAGIC, fields, instruction_set  # noqa: E402
-from sandbox.plan.ops import OPS, STAGES, Flag, TerminalMode  # noqa: E402
+from sandbox.plan.ops import OPS, STAGES, Flag, HookStage, LabelKind, TerminalMode  # noqa: E402
 
 C_TYPES = {
     "U32": "uint32_t",
@@ -47,8 +47,8 @@ def build_id() -> str:
     return digest.hexdigest()[:32]
 
 
-def constants(prefix: str, enum: type[InputKind | Flag | TerminalMode]) -> list[str]:
-    return [f"\t{prefix}_{member.name} = {member.value}," for member in enum]
+def constants(prefix: str, numbers: type[InputKind | Flag | TerminalMode | HookStage | LabelKind]) -> list[str]:
+    return [f"\t{prefix}_{name} = {value}," for name, value in vars(numbers).items() if name.isupper()]
 
 
 def header() -> str:
@@ -61,6 +61,8 @@ def header() -> str:
     lines += ["enum plan_flag {", *constants("PLAN", Flag), "};"]
     lines += ["enum plan_input_kind {", *constants("INPUT", InputKind), "};"]
     lines += ["enum plan_terminal_mode {", *constants("TERMINAL", TerminalMode), "};"]
+    lines += ["enum plan_hook_stage {", *constants("HOOK", HookStage), "};"]
+    lines += ["enum plan_label_kind {", *constants("LABEL", LabelKind), "};"]
     lines += ["enum plan_opcode {", *(f"\tOP_{snake(cls.__name__).upper()} = {code:#x}," for code, cls in OPS.items())]
     lines += ["};", "", "struct run;"]
     for code, cls in OPS.items():
@@ -70,7 +72,7 @@ def header() -> str:
         lines += [f"\t{C_TYPES[kind]} {field};" for field, kind, _ in placed]
         lines += ["} __attribute__((aligned(8)));"]
         lines += [f'_Static_assert(sizeof(struct plan_{name}) == {size}, "{name}");']
-        if STAGES[code] == "init":
+        if STAGES[code] != "monitor":
             lines += [f"int op_{name}(struct run *run, const struct plan_{name} *op);"]
     return "\n".join(lines) + "\n"
 
@@ -115,7 +117,7 @@ def tables() -> str:
     lines += [f"\t{{ {', '.join(f'{crc:#x}' for crc in row)} }}," for row in crc_table()]
     lines += ["};", "", "int plan_dispatch(struct run *run, const struct plan_op *op)", "{", "\tswitch (op->code) {"]
     for code, cls in OPS.items():
-        if STAGES[code] == "init":
+        if STAGES[code] != "monitor":
             name = snake(cls.__name__)
             lines += [f"\tcase OP_{name.upper()}:", f"\t\treturn op_{name}(run, (const struct plan_{name} *)op);"]
     lines += ["\tdefault:", '\t\treturn refuse_with(run, EINVAL, "plan", "");', "\t}", "}"]

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
-from enum import IntEnum
 from errno import EFBIG, EINVAL, EISDIR
 
-import msgspec
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LARGEST_FILE = 1 << 20
 """What is read here was written by hand; more than this is a mistake, or an attack on our memory."""
 
 
-class InputKind(IntEnum):
+class InputKind:
     """How an input is compared; the numbers are part of the plan's format."""
 
     FILE = 1  # content was read: device, inode, size, mtime and ctime
@@ -32,18 +31,42 @@ class InputKind(IntEnum):
     KERNEL = 7  # release and version of the kernel, as uname(2) says
 
 
-class Input(msgspec.Struct, frozen=True):
-    """One thing that was looked at; `name` is a path or a variable."""
+class Input:
+    """One thing that was looked at; `kind` is an InputKind, `name` a path or a variable."""
 
-    kind: InputKind
-    name: str
-    value: str = ""
-    device: int = 0
-    inode: int = 0
-    size: int = 0
-    mtime_ns: int = 0
-    ctime_ns: int = 0
-    mode: int = 0
+    __slots__ = ("ctime_ns", "device", "inode", "kind", "mode", "mtime_ns", "name", "size", "value")
+
+    def __init__(
+        self,
+        kind: int,
+        name: str,
+        value: str = "",
+        *,
+        device: int = 0,
+        inode: int = 0,
+        size: int = 0,
+        mtime_ns: int = 0,
+        ctime_ns: int = 0,
+        mode: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.value = value
+        self.device = device
+        self.inode = inode
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.ctime_ns = ctime_ns
+        self.mode = mode
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Input) and all(getattr(self, n) == getattr(other, n) for n in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name))
+
+    def __repr__(self) -> str:
+        return f"Input({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
 
 
 class Inputs:
@@ -51,7 +74,7 @@ class Inputs:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.environment = os.environ if environment is None else environment
-        self.seen: dict[tuple[InputKind, str], Input] = {}
+        self.seen: dict[tuple[int, str], Input] = {}
 
     def _note(self, entry: Input) -> None:
         self.seen.setdefault((entry.kind, entry.name), entry)
@@ -104,8 +127,10 @@ class Inputs:
 
     def _note_closed(self, directory: str) -> None:
         """Note a directory into which we cannot look: when that changes, its ctime does too."""
-        with suppress(OSError):
+        try:
             self._note(_entry(InputKind.LISTING, directory, os.stat(directory)))
+        except OSError:
+            pass  # closed as well: what lies further up is noted by whoever looks there
 
     def node(self, path: str) -> os.stat_result | None:
         """Return lstat(2) of `path`, None if nothing is there.  Raises OSError otherwise (EACCES …)."""
@@ -127,9 +152,9 @@ class Inputs:
         return names.release
 
 
-def _entry(kind: InputKind, path: str, status: os.stat_result) -> Input:
+def _entry(kind: int, path: str, status: os.stat_result) -> Input:
     """Keep of `status` what `kind` compares; what may change without a meaning is left at 0."""
-    if kind is InputKind.NODE:
+    if kind == InputKind.NODE:
         # A symlink that is replaced may get the inode number of the old one: its time tells them apart.
         changed = status.st_ctime_ns if stat.S_ISLNK(status.st_mode) else 0
         return Input(

@@ -32,7 +32,7 @@ def fields(cls: type[Op]) -> tuple[list[tuple[str, str, int]], int]:
     """Return the (name, kind, offset) of each field, and the operation's size, in bytes."""
     offset = OP_HEAD_SIZE
     placed = []
-    for name in cls.__struct_fields__:
+    for name in cls._fields:
         kind = cls.__annotations__[name]
         size, alignment, _ = KINDS[kind]
         offset = -(-offset // alignment) * alignment

@@ -32,7 +32,8 @@ def _with(attributes: int) -> str:
 
 def _bind(op: ops.BindMount) -> str:
     place = f"bind {op.source}" + (f" onto {op.target}" if op.source != op.target else "")
-    return place + (_with(op.set_attributes) if op.set_attributes & 1 else " (writable)")
+    attributes = op.set_attributes | op.set_recursive
+    return place + (_with(attributes) if attributes & 1 else " (writable)")
 
 
 def _mount(op: ops.NewMount) -> str:

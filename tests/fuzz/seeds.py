@@ -21,7 +21,10 @@ def filled(cls: type[Op]) -> Op:
 def main() -> None:
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    inputs = tuple(Input(kind, "/some/path", "value", 1, 2, 3, 4, 5, 6) for kind in InputKind)
+    inputs = tuple(
+        Input(kind, "/some/path", "value", device=1, inode=2, size=3, mtime_ns=4, ctime_ns=5, mode=6)
+        for kind in range(InputKind.FILE, InputKind.KERNEL + 1)
+    )
     steps = tuple(Step(filled(cls), "somewhere:1", Flag.IF_PRESENT) for cls in OPS.values())
     (directory / "all").write_bytes(encode(Plan(b"key", inputs, steps)))
     (directory / "empty").write_bytes(encode(Plan(b"", (), ())))
