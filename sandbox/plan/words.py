@@ -8,7 +8,18 @@ from typing import Any
 from sandbox.plan import ops
 from sandbox.plan.ops import Op
 
-_ATTRIBUTES = ((1, "read-only"), (2, "nosuid"), (4, "nodev"), (8, "noexec"))
+# MOUNT_ATTR_*; the bits of the access times are one number together
+_ATTRIBUTES = (
+    (1, "read-only"),
+    (2, "nosuid"),
+    (4, "nodev"),
+    (8, "noexec"),
+    (0x10, "noatime"),
+    (0x20, "strictatime"),
+    (0x80, "nodiratime"),
+    (0x200000, "nosymfollow"),
+)
+_PROPAGATION = ((1 << 17, "unbindable"), (1 << 18, "private"), (1 << 19, "slave"), (1 << 20, "shared"))
 _NAMESPACES = (
     (0x10000000, "user"),
     (0x00020000, "mount"),
@@ -17,7 +28,9 @@ _NAMESPACES = (
     (0x04000000, "uts"),
     (0x02000000, "cgroup"),
     (0x40000000, "network"),
+    (0x00000080, "time"),
 )
+_STAGES = {0: "prestart", 1: "createRuntime", 2: "createContainer", 3: "startContainer", 4: "poststart", 5: "poststop"}
 _TERMINAL = {0: "no terminal", 1: "a terminal of its own if the caller has one", 2: "a terminal of its own"}
 
 
@@ -30,21 +43,71 @@ def _with(attributes: int) -> str:
     return f" ({names})" if names else ""
 
 
+def _propagation(bits: int) -> str:
+    # What nobody outside sees and what sees nobody outside is the rule, and not said.
+    names = _join(bits & ~(1 << 18), _PROPAGATION)
+    return f", {names}" if names else ""
+
+
+def _maps(uid_map: str, gid_map: str) -> str:
+    maps = [", ".join(text.strip().split("\n")) for text in (uid_map, gid_map)]
+    return f"uids {maps[0]}; gids {maps[1]}"
+
+
+def _mapped(op: ops.BindMount | ops.NewMount) -> str:
+    return f", ids mapped ({_maps(op.uid_map, op.gid_map)})" if op.uid_map or op.gid_map else ""
+
+
 def _bind(op: ops.BindMount) -> str:
     place = f"bind {op.source}" + (f" onto {op.target}" if op.source != op.target else "")
     attributes = op.set_attributes | op.set_recursive
-    return place + (_with(attributes) if attributes & 1 else " (writable)")
+    words = _with(attributes) if attributes & 1 else " (writable)"
+    return place + words + _propagation(op.propagation) + _mapped(op)
 
 
 def _mount(op: ops.NewMount) -> str:
     options = f" with {', '.join(op.options)}" if op.options else ""
-    return f"mount a new {op.fstype} on {op.target}{options}{_with(op.attributes)}"
+    copy = ", with a copy of what lies there" if op.copy_up else ""
+    words = f"mount a new {op.fstype} on {op.target}{options}{_with(op.attributes)}"
+    return words + _propagation(op.propagation) + copy + _mapped(op)
+
+
+def _change(op: ops.ChangeMount) -> str:
+    words = [_join(op.set_attributes | op.set_recursive, _ATTRIBUTES)]
+    cleared = _join(op.clear_attributes | op.clear_recursive, _ATTRIBUTES)
+    words += [f"not {cleared}" if cleared else "", _join(op.propagation, _PROPAGATION)]
+    return f"make the mount {op.target} {', '.join(word for word in words if word) or 'what it is'}"
 
 
 def _ids(op: ops.MapIds) -> str:
-    by = f" by {op.uid_helper}" if op.uid_helper else ""
-    maps = [", ".join(text.strip().split("\n")) for text in (op.uid_map, op.gid_map)]
-    return f"map ids (inside outside count): uids {maps[0]}; gids {maps[1]}{by}"
+    by = f" by {op.uid_helper}" if op.uid_helper else " by the monitor" if op.by_monitor else ""
+    return f"map ids (inside outside count): {_maps(op.uid_map, op.gid_map)}{by}"
+
+
+def _device(op: ops.BindDevice) -> str:
+    place = f"bind the device {op.source}" + (f" onto {op.target}" if op.source != op.target else "")
+    return f"{place} ({'block ' if op.block else ''}{op.major}:{op.minor})"
+
+
+def _cgroup(op: ops.Cgroup) -> str:
+    settings = f", with {', '.join(op.settings)}" if op.settings else ""
+    return f"make the cgroup {op.parent}/{op.name or 'ID'}{settings}"
+
+
+def _hook(op: ops.Hook) -> str:
+    return f"run the {_STAGES.get(op.stage, '?')} hook {op.path}"
+
+
+def _scheduler(op: ops.SetScheduler) -> str:
+    values = ((op.priority, "priority"), (op.nice, "nice"), (op.runtime, "runtime"), (op.deadline, "deadline"))
+    words = "".join(f", {name} {_signed(value)}" for value, name in values if value)
+    return f"set the scheduling policy {op.policy}{words}"
+
+
+def _bits(mask: bytes) -> str:
+    """Return the numbers in a bit mask of unsigned longs, as cpuset(7) writes lists."""
+    number = int.from_bytes(mask, "little")
+    return ",".join(str(bit) for bit in range(number.bit_length()) if number >> bit & 1) or "none"
 
 
 def _credentials(op: ops.Credentials) -> str:
@@ -60,6 +123,13 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Notice: lambda op: f"say: {op.text}",
     ops.Isolate: lambda op: f"create the namespaces {_join(op.flags, _NAMESPACES)}",
     ops.MapIds: _ids,
+    ops.Container: lambda op: f"keep {op.directory}/ID until it is deleted",
+    ops.JoinNamespace: lambda op: f"join the {_join(op.flag, _NAMESPACES)} namespace {op.path}",
+    ops.Cgroup: _cgroup,
+    ops.Hook: _hook,
+    ops.Listener: lambda op: f"send the filter's notification descriptor to {op.path}",
+    ops.Command: lambda op: f"execute {' '.join(op.arguments)}",
+    ops.NotifySocket: lambda op: f"pass readiness on to {op.host}",
     ops.Register: lambda op: f"keep {op.directory}/{op.id or 'ID'} while it runs",
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
@@ -68,7 +138,11 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.MakeSymlink: lambda op: f"make {op.target} a symlink to {op.destination}",
     ops.BindMount: _bind,
     ops.NewMount: _mount,
-    ops.BindDevice: lambda op: f"bind the device {op.source} ({op.major}:{op.minor})",
+    ops.BindDevice: _device,
+    ops.MakeFifo: lambda op: f"make the fifo {op.target}",
+    ops.MakeDirectory: lambda op: f"make the directory {op.path}, unless it is there",
+    ops.ChangeMount: _change,
+    ops.BindConsole: lambda op: "bind the terminal onto /dev/console",
     ops.Mask: lambda op: f"hide {op.target}",
     ops.MakeReadOnly: lambda op: f"make {op.target} read-only",
     ops.SealRoot: lambda op: "make the root read-only",
@@ -80,6 +154,12 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.SetDomainname: lambda op: f"set the domain name {op.name}",
     ops.LoopbackUp: lambda op: "bring lo up",
     ops.Sysctl: lambda op: f"set the sysctl {op.path.replace('/', '.')} to {op.value}",
+    ops.TimeNamespace: lambda op: (
+        f"enter a time namespace with the offsets {', '.join(op.offsets.strip().split(chr(10)))}"
+    ),
+    ops.RuntimeHooks: lambda op: "wait for the hooks prestart and createRuntime",
+    ops.ContainerHooks: lambda op: f"run the {_STAGES.get(op.stage, '?')} hooks",
+    ops.StartGate: lambda op: "wait to be started",
     ops.Credentials: _credentials,
     ops.OpenTerminal: lambda op: "open the terminal",
     ops.Reaper: lambda op: "stay as process 1 to reap, and fork for the command",
@@ -89,6 +169,16 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.SetNice: lambda op: f"set the nice value {_signed(op.value)}",
     ops.SetOomScore: lambda op: f"set oom_score_adj {_signed(op.value)}",
     ops.WorkingDirectory: lambda op: f"change to {op.path}",
+    ops.JoinKeyring: lambda op: "have a session keyring of its own",
+    ops.OwnStreams: lambda op: f"give the standard streams to uid {op.uid}",
+    ops.SetScheduler: _scheduler,
+    ops.SetIoPriority: lambda op: f"set the I/O priority {op.value >> 13}:{op.value & 0x1FFF}",
+    ops.SetPersonality: lambda op: f"set the execution domain {op.domain:#x}",
+    ops.SetMemoryPolicy: lambda op: f"set the memory policy {op.mode:#x} for the nodes {_bits(op.nodes)}",
+    ops.SetLabel: lambda op: f"have execve give it the label {op.value}",
+    ops.PinCpus: lambda op: f"run on the processors {_bits(op.cpus)}",
+    ops.FindHome: lambda op: "set HOME by the container's /etc/passwd, where it is not set",
+    ops.FindCommand: lambda op: "see that the command can be executed",
     ops.SeccompFilter: lambda op: f"install a seccomp filter of {len(op.program) // 8} instructions",
 }
 
