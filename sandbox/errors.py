@@ -5,7 +5,16 @@
     ├── ProfileError        a profile says something that cannot be
     ├── SpecError           an OCI runtime spec says something that cannot be
     ├── PlanError           a plan cannot be read or made
-    └── HostError           this host lacks or refuses something
+    ├── HostError           this host lacks or refuses something
+    └── ContainerError      a container cannot do what it is asked
+        ├── NoSuchContainer     it is not there, or not any more
+        ├── ContainerExists     its id is taken
+        ├── InvalidId           its id cannot be one
+        ├── WrongStatus         it is not in the status that this needs
+        ├── ContainerBusy       another call is changing it
+        ├── CommandFailed       its command cannot be executed
+        ├── HookFailed          a hook says no
+        └── NotSupported        this program cannot do that yet
 
 A message reads ``where: what: reason``, in lower case and without a full stop; the hint
 stands apart, is imperative, and is true on this host.
@@ -47,6 +56,42 @@ class PlanError(SandboxError):
 
 class HostError(SandboxError):
     """This host lacks or refuses something that the run needs."""
+
+
+class ContainerError(SandboxError):
+    """A container cannot do what it is asked.  The words are runc's, by which engines go."""
+
+
+class NoSuchContainer(ContainerError):  # noqa: N818 (what it says, as FileNotFoundError does)
+    """There is no container of that id, or not any more."""
+
+
+class ContainerExists(ContainerError):  # noqa: N818
+    """The id is taken."""
+
+
+class InvalidId(ContainerError):  # noqa: N818
+    """No container can have that id."""
+
+
+class WrongStatus(ContainerError):  # noqa: N818
+    """The container is not in the status that this needs."""
+
+
+class ContainerBusy(ContainerError):  # noqa: N818
+    """Another call is changing the container, and has not ended in time."""
+
+
+class CommandFailed(ContainerError):  # noqa: N818
+    """The command cannot be executed inside."""
+
+
+class HookFailed(ContainerError):  # noqa: N818
+    """A hook of the container ended with a failure, or did not end in time."""
+
+
+class NotSupported(ContainerError):  # noqa: N818
+    """This program cannot do that yet."""
 
 
 def describe(error: SandboxError) -> str:

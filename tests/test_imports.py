@@ -10,9 +10,9 @@ from needs import CHECKOUT
 
 PACKAGE = CHECKOUT / "sandbox"
 # A part may import those of the same rank and below.
-RANKS = {"errors": 0, "spec": 1, "plan": 1, "kernel": 2, "profile": 3, "lower": 3, "runtime": 4, "cli": 5}
+RANKS = {"errors": 0, "spec": 1, "plan": 1, "kernel": 2, "profile": 3, "lower": 3, "runtime": 4, "cli": 5, "engine": 5}
 # The header is written when the project is built, and needs the command line.
-EXCEPTIONS = {("plan/header.py", "cli")}
+EXCEPTIONS = {("plan/header.py", "cli"), ("plan/header.py", "engine")}
 
 
 def imported_parts(path: Path) -> set[str]:
@@ -49,5 +49,6 @@ def test_profile_and_lower_do_not_know_each_other() -> None:
 
 
 def test_init_files_are_empty() -> None:
-    for path in PACKAGE.rglob("__init__.py"):
+    # The top one hands on the names of the API, lazily.
+    for path in PACKAGE.glob("*/**/__init__.py"):
         assert not path.read_text().strip(), path

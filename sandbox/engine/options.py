@@ -81,7 +81,7 @@ class Verb:
 
 
 GLOBAL = (
-    Option("debug", "", FLAG, "enable debug logging"),
+    Option("debug", "", FLAG, "enable debug logging", keeps_plan=False),
     Option("log", "", TEXT, "set the log file to write logs to (default is '/dev/stderr')"),
     Option("log-format", "", TEXT, "set the log format ('text' (default), or 'json')", default='"text"'),
     Option("root", "", TEXT, "root directory for storage of container state (this should be located in tmpfs)"),
