@@ -91,7 +91,7 @@ class Op:
         return {name: getattr(self, name) for name in self._fields}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Op) and self.values() == other.values()
+        return isinstance(other, Op) and type(self) is type(other) and self.values() == other.values()
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, *self.values().values()))
