@@ -56,7 +56,10 @@ def test_a_policy_survives_being_written_and_read(name):
         ({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5000}, r"\$.syscalls\[0\].errnoRet: 5000"),
         ({"names": ["read"], "action": "ALLOW"}, r"\$.syscalls\[0\].action: 'ALLOW' is unknown"),
         ({"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}, r"\$.syscalls\[0\].args\[0\].index: 6"),
-        ({"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}, r"\$.syscalls\[0\].args\[0\].value: -1"),
+        (
+            {"index": 0, "value": -1, "op": "SCMP_CMP_EQ"},
+            r"Expected `int` >= 0 - at `\$.syscalls\[0\].args\[0\].value`",
+        ),
         ({"index": 0, "value": 0, "op": "=="}, r"\$.syscalls\[0\].args\[0\].op: '=='"),
     ],
 )

@@ -167,7 +167,7 @@ NOT_TOGETHER = [
     ("ociVersion", "1.0.02", "ociVersion: '1.0.02' is no version"),
     ("ociVersion", "v1.0.0", "ociVersion: 'v1.0.0' is no version"),
     ("ociVersion", "1.0.0-", "ociVersion: '1.0.0-' is no version"),
-    ("ociVersion", "１.0.0", "ociVersion: '１.0.0' is no version"),
+    ("ociVersion", "\uff11.0.0", "ociVersion: '\uff11.0.0' is no version"),
     ("root", GONE, "root: is missing"),
     ("root.path", "", "root.path: is empty"),
     ("linux", GONE, "linux: is missing"),
@@ -200,7 +200,11 @@ NOT_TOGETHER = [
     ("linux.timeOffsets", {"boottime": {"secs": 1}}, "linux.timeOffsets: needs a time namespace"),
     ("linux.netDevices", {"eth0": {}}, "linux.netDevices: needs a network namespace"),
     ("linux.uidMappings.0.size", 0, "linux.uidMappings[0].size: must not be 0"),
-    ("linux.uidMappings.0.size", 2**32 - 1, "linux.uidMappings[0].hostID: 1000 and 4294967295 ids from there are no ids"),
+    (
+        "linux.uidMappings.0.size",
+        2**32 - 1,
+        "linux.uidMappings[0].hostID: 1000 and 4294967295 ids from there are no ids",
+    ),
     ("linux.gidMappings.1", {"containerID": 0, "hostID": 5, "size": 1}, "linux.gidMappings[1]: maps ids that [0] maps"),
     ("linux.gidMappings.1", {"containerID": 9, "hostID": 999, "size": 2}, "linux.gidMappings[1]: maps to ids that [0]"),
     ("linux.devices", [{"type": "x", "path": "/dev/x"}], "linux.devices[0].type: 'x' is no type of device"),
@@ -224,7 +228,9 @@ def test_what_does_not_fit_together_is_named_with_its_place(place: str, value: o
     assert refusal(json.dumps(changed(place, value)).encode()).startswith(words)
 
 
-@pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.0.0-rc5", "1.3.0", "1.99.0", "1.2.1+dev", "1.0.0-a.0.b+c-d"])
+@pytest.mark.parametrize(
+    "version", ["1.0.0", "1.0.2-dev", "1.0.0-rc5", "1.3.0", "1.99.0", "1.2.1+dev", "1.0.0-a.0.b+c-d"]
+)
 def test_every_minor_version_is_read(version: str) -> None:
     assert not check(decode(json.dumps(changed("ociVersion", version)).encode(), Spec))
 

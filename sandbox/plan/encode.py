@@ -197,9 +197,7 @@ class _Reader:
     def input(self, at: int) -> Input:
         kind, mode, name, value, device, inode, size, mtime, ctime = unpack_from(INPUT, self.data, at)
         texts = self.text(name), self.text(value)
-        return Input(
-            kind, *texts, device=device, inode=inode, size=size, mtime_ns=mtime, ctime_ns=ctime, mode=mode
-        )
+        return Input(kind, *texts, device=device, inode=inode, size=size, mtime_ns=mtime, ctime_ns=ctime, mode=mode)
 
 
 def decode(data: bytes) -> Plan:

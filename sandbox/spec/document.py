@@ -113,7 +113,9 @@ class _Reader:
         return value
 
     def members(self, members: _Members, kind: inspect.Type, place: str) -> dict[str, Any]:
-        fields = {field.encode_name: field.type for field in kind.fields} if isinstance(kind, inspect.StructType) else {}
+        fields = (
+            {field.encode_name: field.type for field in kind.fields} if isinstance(kind, inspect.StructType) else {}
+        )
         foreign = isinstance(kind, inspect.StructType) and not kind.forbid_unknown_fields
         kept: dict[str, Any] = {}
         seen: set[str] = set()
