@@ -178,7 +178,7 @@ def test_an_unknown_member_is_refused_with_its_place() -> None:
 
 
 def test_a_range_without_newuidmap_says_what_to_install() -> None:
-    bare = msgspec.structs.replace(HOST, newuidmap="", newgidmap="")
+    bare = HOST.replace(newuidmap="", newgidmap="")
     rows = [{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100000, "size": 10}]
     with pytest.raises(HostError) as caught:
         lowered({"linux.uidMappings": rows, "process.user": {"uid": 0, "gid": 1000}}, bare)

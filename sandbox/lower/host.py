@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
-import msgspec
 
+class Host:
+    """Facts of the host.  They arrive as values: equal inputs give equal plans.
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts of the host.  They arrive as values: equal inputs give equal plans."""
+    Of a bundle's container only: `bundle` and all that follows.
+    """
 
-    uid: int
-    gid: int
-    state_dir: str  # the state tree, an absolute path; also where the new root is staged
-    newuidmap: str = ""  # absolute path, empty where it is not installed
-    newgidmap: str = ""
+    __slots__ = (
+        "bundle",
+        "capabilities",
+        "cgroup",
+        "cgroup_root",
+        "cgroup_top",
+        "devices",
+        "gid",
+        "gid_map",
+        "newgidmap",
+        "newuidmap",
+        "sources",
+        "state_dir",
+        "uid",
+        "uid_map",
+    )
+
+    def __init__(
+        self,
+        *,
+        uid: int,
+        gid: int,
+        state_dir: str,
+        newuidmap: str = "",
+        newgidmap: str = "",
+        bundle: str = "",
+        capabilities: int = 0,
+        uid_map: tuple[tuple[int, int, int], ...] = (),
+        gid_map: tuple[tuple[int, int, int], ...] = (),
+        cgroup: str = "",
+        cgroup_root: str = "",
+        cgroup_top: str = "",
+        sources: Mapping[str, str] | None = None,
+        devices: Mapping[tuple[str, int, int], str] | None = None,
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.state_dir = state_dir  # the state tree, an absolute path; also where the new root is staged
+        self.newuidmap = newuidmap  # absolute path, empty where it is not installed
+        self.newgidmap = newgidmap
+        self.bundle = bundle  # absolute, without symlinks
+        self.capabilities = capabilities  # in force in our user namespace: 1 << CAP_*
+        self.uid_map = uid_map  # of our user namespace: (inside, outside, count)
+        self.gid_map = gid_map
+        self.cgroup = cgroup  # our own in the cgroup2 hierarchy, "/a/b"; empty where there is none
+        self.cgroup_root = cgroup_root  # where that is mounted; empty where it is not
+        self.cgroup_top = cgroup_top  # the directory nearest to its root that is ours to make cgroups in; or empty
+        self.sources = sources or {}  # source of a bind mount as it is written: the same without symlinks
+        self.devices = devices or {}  # (type, major, minor) of a device that is asked for: the host's node
+
+    def replace(self, **changes: Any) -> Host:
+        """Return the same facts but for `changes`."""
+        return Host(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 class Origins:
