@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/memfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,7 +41,21 @@ static int map_own_ids(struct run *run, const struct plan_map_ids *op)
 	return 0;
 }
 
-static int await_helpers(struct run *run)
+/* Whoever comes from an id that the namespace does not know could make no file in it, and not even be itself. */
+static int become_root(struct run *run)
+{
+	/* The bare calls: libc's would look for threads to tell. */
+	if (syscall(SYS_setresgid, 0, 0, 0) < 0)
+		return refuse(run, "setresgid", "");
+	if (syscall(SYS_setresuid, 0, 0, 0) < 0)
+		return refuse(run, "setresuid", "");
+	/* Changed credentials have cleared it. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_PDEATHSIG", "");
+	return 0;
+}
+
+static int await_mapping(struct run *run)
 {
 	struct sync_message message;
 
@@ -116,6 +131,14 @@ static int sealed_image(struct run *run, int own_fd)
 	return image_fd;
 }
 
+int enter_sealed_image(void)
+{
+	struct run run = { .sync_fd = -1 };
+	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	return own_fd < 0 ? -1 : sealed_image(&run, own_fd);
+}
+
 static int self_image(struct run *run)
 {
 	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -138,23 +161,33 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
-	if (ids && (ids->uid_helper ? await_helpers(run) : map_own_ids(run, ids)) < 0)
+	bool others = ids && (ids->by_monitor || *plan_text(run->plan, ids->uid_helper));
+	if (ids && !entry->joining && (others ? await_mapping(run) : map_own_ids(run, ids)) < 0)
 		return -1;
+	if (ids && ids->become_root && become_root(run) < 0)
+		return -1;
+	if (entry->late_namespaces && unshare((int)entry->late_namespaces) < 0)
+		return refuse(run, "unshare", "");
 	if (relay_enter(entry->relay) < 0)
 		return refuse(run, "dup2", "/dev/null");
 	if (keep_capabilities(run) < 0)
 		return -1;
-	int image_fd = self_image(run);
+	int image_fd = entry->image_fd >= 0 ? entry->image_fd : self_image(run);
 	if (image_fd < 0)
 		return -1;
-	/* Out of the way of the two fixed numbers; the copies are close-on-exec. */
-	image_fd = fcntl(image_fd, F_DUPFD_CLOEXEC, 16);
-	int plan_fd = fcntl(entry->plan_fd, F_DUPFD_CLOEXEC, 16);
-	int sync_fd = fcntl(entry->sync_fd, F_DUPFD_CLOEXEC, 16);
-	if (image_fd < 0 || plan_fd < 0 || sync_fd < 0 || place_fd(plan_fd, INIT_PLAN_FD) < 0 ||
-	    place_fd(sync_fd, INIT_SYNC_FD) < 0)
+	/* Out of the way of the fixed numbers; the copies are close-on-exec. */
+	const int first = 3 + (int)entry->descriptors, free_from = first + 16;
+	image_fd = fcntl(image_fd, F_DUPFD_CLOEXEC, free_from);
+	int plan_fd = fcntl(entry->plan_fd, F_DUPFD_CLOEXEC, free_from);
+	int sync_fd = fcntl(entry->sync_fd, F_DUPFD_CLOEXEC, free_from);
+	int extra_fd = entry->extra_fd < 0 ? -1 : fcntl(entry->extra_fd, F_DUPFD_CLOEXEC, free_from);
+	if (image_fd < 0 || plan_fd < 0 || sync_fd < 0 || place_fd(plan_fd, first + INIT_PLAN_FD) < 0 ||
+	    place_fd(sync_fd, first + INIT_SYNC_FD) < 0 ||
+	    (entry->extra_fd >= 0 && (extra_fd < 0 || place_fd(extra_fd, first + INIT_EXTRA_FD) < 0)))
 		return refuse(run, "dup2", "");
-	run->sync_fd = INIT_SYNC_FD;
+	run->sync_fd = first + INIT_SYNC_FD;
+	for (int fd = 3; fd < first; fd++)
+		fcntl(fd, F_SETFD, 0);
 	sys_execveat(image_fd, entry->argv, entry->envp);
 	return refuse(run, "execveat", "sandbox-init");
 }

@@ -38,21 +38,35 @@ static bool kept(const struct plan *plan, const struct plan_environment *op, con
 	return result;
 }
 
-char **command_environment(const struct plan *plan)
+static bool among(char *const *variables, const char *variable)
+{
+	for (; variables && *variables; variables++)
+		if (names_same(*variables, variable))
+			return true;
+	return false;
+}
+
+/* `further` variables win over those of the plan. */
+char **command_environment(const struct plan *plan, char *const *further)
 {
 	const struct plan_environment *op = (const struct plan_environment *)plan_find(plan, OP_ENVIRONMENT);
-	size_t count = 0;
+	size_t count = 0, more = 0;
 
 	while (environ[count])
 		count++;
-	char **result = calloc(count + (op ? op->set.count : 0) + 1, sizeof(*result));
+	while (further && further[more])
+		more++;
+	char **result = calloc(count + more + (op ? op->set.count : 0) + 1, sizeof(*result));
 	if (!result || !op)
 		return result;
 	char **next = result;
 	for (uint32_t i = 0; i < op->set.count; i++)
-		*next++ = (char *)(uintptr_t)plan_item(plan, op->set, i);
+		if (!among(further, plan_item(plan, op->set, i)))
+			*next++ = (char *)(uintptr_t)plan_item(plan, op->set, i);
 	for (char **variable = environ; *variable; variable++)
-		if (kept(plan, op, *variable))
+		if (kept(plan, op, *variable) && !among(further, *variable))
 			*next++ = *variable;
+	for (size_t i = 0; i < more; i++)
+		*next++ = further[i];
 	return result;
 }

@@ -3,6 +3,7 @@
 #include "idmap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "sync.h"
+#include "sys.h"
 
 /* The map's numbers become arguments: helper PID inside outside count … */
 static int run_helper(const char *helper, pid_t process, const char *map)
@@ -59,12 +61,33 @@ static int run_helper(const char *helper, pid_t process, const char *map)
 	return status ? -1 : 0;
 }
 
+/* With the right to: as root of the namespace that we are in. */
+static int write_map(pid_t process, const char *name, const char *map)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", process, name);
+	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write_whole(fd, map, strlen(map)) ? 0 : -1;
+}
+
 int map_ids(const struct plan *plan, pid_t process, int sync_fd, const char **call, const char **subject)
 {
 	const struct plan_map_ids *op = (const struct plan_map_ids *)plan_find(plan, OP_MAP_IDS);
 	struct sync_message mapped = { .type = SYNC_MAPPED };
 
-	if (!op || !op->uid_helper)
+	if (op && op->by_monitor) {
+		*call = "write";
+		*subject = "uid_map";
+		if (write_map(process, "uid_map", plan_text(plan, op->uid_map)) < 0)
+			return -1;
+		*subject = "gid_map";
+		if (write_map(process, "gid_map", plan_text(plan, op->gid_map)) < 0)
+			return -1;
+		*call = "sendmsg";
+		return sync_send(sync_fd, &mapped);
+	}
+	if (!op || !*plan_text(plan, op->uid_helper))
 		return 0;
 	*call = "newuidmap";
 	*subject = plan_text(plan, op->uid_helper);

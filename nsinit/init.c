@@ -51,6 +51,8 @@ void report_failure(const struct run *run)
 
 	strncpy(message.call, run->failure.call, sizeof(message.call) - 1);
 	strncpy(message.subject, run->failure.subject, sizeof(message.subject) - 1);
+	if (run->sync_fd < 0)
+		return;
 	sync_send(run->sync_fd, &message);
 }
 
@@ -92,7 +94,9 @@ static int execute(struct run *run)
 
 	run->current = 0;
 	for (const struct plan_op *op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
-		if (plan_schemas[op->code].stage < STAGE_INIT || (op->flags & PLAN_OTHERWISE && !failed))
+		enum plan_stage stage = plan_schemas[op->code].stage;
+
+		if (stage < STAGE_INIT || (run->joining && stage != STAGE_PROCESS) || (op->flags & PLAN_OTHERWISE && !failed))
 			continue;
 		failed = plan_dispatch(run, op) < 0;
 		if (failed && !tolerated(op, run->failure.error))
@@ -199,34 +203,51 @@ static int become(struct run *run, char *const argv[])
 	return refuse(run, "exec", argv[0]);
 }
 
-/* argv: our name, then the command. */
+/* The root is the container's already, and so is every path in it, /proc too. */
+static int open_joined(struct run *run)
+{
+	run->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (run->root_fd < 0)
+		return refuse(run, "open", "/");
+	run->proc_fd = run->first_fd + INIT_EXTRA_FD;
+	return 0;
+}
+
+/* argv: our name, the number of the first of our descriptors, the container's id, the command. */
 int init_main(char *const argv[])
 {
 	struct plan plan;
 	struct run run = {
-		.plan = &plan, .sync_fd = INIT_SYNC_FD, .root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1,
+		.plan = &plan, .root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1, .gate_fd = -1, .failure = { "plan", "", EBADMSG },
 	};
 	int error;
 
-	run.command = argv[0] && argv[1] ? argv[1] : "";
-	run.failure = (struct failure){ "plan", "", EBADMSG };
-	if (sys_close_on_exec_from(INIT_PLAN_FD) < 0)
+	if (!argv[0] || !argv[1] || !argv[2] || !argv[3])
+		_exit(EXIT_OWN_FAILURE);
+	run.first_fd = atoi(argv[1]);
+	run.id = argv[2];
+	run.command = argv[3];
+	run.sync_fd = run.first_fd + INIT_SYNC_FD;
+	if (run.first_fd < 3 || sys_close_on_exec_from((unsigned int)run.first_fd) < 0)
 		error = refuse(&run, "close_range", "");
 	else if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		error = refuse(&run, "PR_SET_PDEATHSIG", "");
-	else if (sync_receive(run.sync_fd, &run.hello, NULL) <= 0 || run.hello.type != SYNC_HELLO || !argv[1])
+	else if (sync_receive(run.sync_fd, &run.hello, NULL) <= 0 || run.hello.type != SYNC_HELLO)
 		_exit(EXIT_OWN_FAILURE); /* the monitor is gone */
 	else
-		error = plan_read(&plan, INIT_PLAN_FD);
+		error = plan_read(&plan, run.first_fd + INIT_PLAN_FD);
 	if (error == 0) {
-		close(INIT_PLAN_FD);
+		close(run.first_fd + INIT_PLAN_FD);
 		run.umask = umask(0); /* the modes in the plan are meant as they stand */
-		error = open_host(&run);
+		run.joining = run.hello.options & SYNC_JOINING;
+		if (run.hello.options & SYNC_GATE)
+			run.gate_fd = run.first_fd + INIT_EXTRA_FD;
+		error = run.joining ? open_joined(&run) : open_host(&run);
 	}
 	if (error == 0)
 		error = execute(&run);
 	if (error == 0)
-		error = become(&run, argv + 1);
+		error = become(&run, argv + 3);
 	report_failure(&run);
 	if (strcmp(run.failure.call, "exec") != 0)
 		return EXIT_OWN_FAILURE;

@@ -94,12 +94,12 @@ static bool make_key(struct key *key, char *const argv[], char *const *command)
 }
 
 /* FNV-1a names the file; the key itself is compared whole. */
-static void name_plan(const struct key *key, char name[32])
+void launch_name_plan(const char *key, size_t size, char name[32])
 {
 	uint64_t hash = 0xcbf29ce484222325;
 
-	for (size_t i = 0; i < key->size; i++)
-		hash = (hash ^ (uint8_t)key->bytes[i]) * 0x100000001b3;
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (uint8_t)key[i]) * 0x100000001b3;
 	snprintf(name, 32, "%016llx.plan", (unsigned long long)hash);
 }
 
@@ -135,42 +135,38 @@ static void find_base(char base[PATH_MAX])
 	snprintf(base, PATH_MAX, "/tmp/sandbox-%u", geteuid());
 }
 
-/* The directory of kept plans, or -1. */
-static int open_plans(void)
+/* The state tree, or false where there is none that is ours. */
+bool launch_state_directory(char path[PATH_MAX])
 {
-	char base[PATH_MAX];
 	struct stat status;
 
-	find_base(base);
+	find_base(path);
 	/* The fallback below /tmp is made by us as the base itself, and must be no symlink of somebody else's. */
-	if (!strncmp(base, "/tmp/", 5) && (lstat(base, &status) < 0 || !S_ISDIR(status.st_mode) || !ours_alone(&status)))
-		return -1;
-	cleanup_fd int base_fd = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	cleanup_fd int state_fd = openat(base_fd, "sandbox", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (state_fd < 0 || fstat(state_fd, &status) < 0 || status.st_uid != geteuid() || status.st_mode & 077)
-		return -1;
-	int plans_fd = openat(state_fd, "plans", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (plans_fd >= 0 && (fstat(plans_fd, &status) < 0 || !ours_alone(&status))) {
-		close(plans_fd);
-		return -1;
-	}
-	return plans_fd;
+	if (!strncmp(path, "/tmp/", 5) && (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode) || !ours_alone(&status)))
+		return false;
+	if (strlen(path) + sizeof("/sandbox") > PATH_MAX)
+		return false;
+	strcat(path, "/sandbox");
+	return !lstat(path, &status) && S_ISDIR(status.st_mode) && status.st_uid == geteuid() && !(status.st_mode & 077);
 }
 
 /* A plan that is not ours alone, is damaged, was made for another call or from inputs that have
  * changed is as good as none. */
-static int find_plan(struct plan *plan, const struct key *key, const char *name)
+int launch_find_plan(struct plan *plan, const char *state, const void *key, size_t size, const char *name)
 {
 	struct stat status;
-	cleanup_fd int plans_fd = open_plans();
+	cleanup_fd int state_fd = open(state, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (plans_fd < 0)
+	if (state_fd < 0 || fstat(state_fd, &status) < 0 || !ours_alone(&status))
+		return -1;
+	cleanup_fd int plans_fd = openat(state_fd, "plans", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (plans_fd < 0 || fstat(plans_fd, &status) < 0 || !ours_alone(&status))
 		return -1;
 	int plan_fd = openat(plans_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (plan_fd < 0)
 		return -1;
 	if (!fstat(plan_fd, &status) && ours_alone(&status) && !plan_read(plan, plan_fd) &&
-	    plan_key_is(plan, key->bytes, key->size) && inputs_fresh(plan))
+	    plan_key_is(plan, key, size) && inputs_fresh(plan))
 		return plan_fd;
 	close(plan_fd);
 	return -1;
@@ -185,7 +181,7 @@ static int key_file(const struct key *key)
 	return fd;
 }
 
-static bool find_self(char self[PATH_MAX])
+bool launch_find_self(char self[PATH_MAX])
 {
 	ssize_t length = readlink("/proc/self/exe", self, PATH_MAX - 1);
 
@@ -199,16 +195,16 @@ static bool find_self(char self[PATH_MAX])
 int launch_main(char *const argv[])
 {
 	static struct key key;
-	char self[PATH_MAX], name[32] = "";
+	char self[PATH_MAX], state[PATH_MAX], name[32] = "";
 	char *const *command = argv[0] && argv[1] && !strcmp(argv[1], "run") ? find_command(argv + 2) : NULL;
 	struct plan plan;
 
-	if (!find_self(self))
+	if (!launch_find_self(self))
 		return EXIT_OWN_FAILURE;
 	if (!command || !make_key(&key, argv, command))
 		return python_take_over(self, -1, name, -1, argv[0] ? argv + 1 : argv);
-	name_plan(&key, name);
-	int plan_fd = find_plan(&plan, &key, name);
+	launch_name_plan(key.bytes, key.size, name);
+	int plan_fd = launch_state_directory(state) ? launch_find_plan(&plan, state, key.bytes, key.size, name) : -1;
 	if (plan_fd >= 0)
 		return monitor_run(&plan, plan_fd, self, command);
 	return python_take_over(self, key_file(&key), name, command - argv - 1, argv + 1);
@@ -221,7 +217,7 @@ int launch_plan_main(char *const argv[])
 	char self[PATH_MAX];
 	struct plan plan;
 
-	if (!argv[1] || !argv[2] || !argv[3] || !find_self(self))
+	if (!argv[1] || !argv[2] || !argv[3] || !launch_find_self(self))
 		return EXIT_OWN_FAILURE;
 	python_restore_signals(atoi(argv[2]));
 	int plan_fd = atoi(argv[1]);

@@ -1,5 +1,5 @@
-/* One static program, three parts: what the user calls, what runs a plan that Python made, and
- * the first process inside. */
+/* One static program, told by its name which part it is: what people call, what engines call, what runs a plan that
+ * Python made, and the first process inside. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "exit.h"
 #include "init.h"
 #include "launch.h"
@@ -45,6 +46,10 @@ int main(int argc, char *argv[])
 	open_standard_fds();
 	if (!strcmp(name, "sandbox-init"))
 		return init_main(argv);
+	if (!strcmp(name, "sandbox-oci-plan"))
+		return engine_plan_main(argv);
+	if (!strcmp(basename(name), "sandbox-oci"))
+		return engine_main(argv);
 	/* What the caller left open does not reach the sandbox. */
 	if (sys_close_on_exec_from(3) < 0) {
 		dprintf(2, "sandbox: close_range: %s\n  hint: Linux 5.12 or newer is needed\n", strerror(errno));

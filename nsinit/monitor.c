@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,40 +17,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "enter.h"
 #include "environment.h"
+#include "hooks.h"
 #include "idmap.h"
+#include "join.h"
+#include "listener.h"
+#include "passing.h"
 #include "python.h"
-#include "relay.h"
-#include "state.h"
-#include "sync.h"
 #include "sys.h"
 
-struct monitor {
-	const struct plan *plan;
-	int plan_fd;
-	int sync_fd; /* owned */
-	int signals_fd; /* owned */
-	pid_t init; /* our child, to be waited for */
-	struct relay relay;
-	struct registration registration;
-	bool ready; /* the command's exec was tried */
-	bool exited; /* `status` was reported */
-	bool failed; /* `failure` was reported */
-	int status;
-	struct sync_message failure;
-};
-
-static void fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject)
+void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject)
 {
 	int error = errno;
-	const struct plan_op *op = plan_find(monitor->plan, code);
 
 	monitor->failed = true;
 	monitor->failure = (struct sync_message){ .number = (uint32_t)error };
 	monitor->failure.failed_index = op ? plan_index(monitor->plan, op) : 0;
 	strncpy(monitor->failure.call, call, sizeof(monitor->failure.call) - 1);
 	strncpy(monitor->failure.subject, subject, sizeof(monitor->failure.subject) - 1);
+}
+
+void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject)
+{
+	monitor_fail_at(monitor, plan_find(monitor->plan, code), call, subject);
 }
 
 static void print_notices(const struct plan *plan)
@@ -78,7 +70,9 @@ static int take_signals(sigset_t *before)
 
 static void say_hello(struct monitor *monitor, const sigset_t *mask)
 {
-	struct sync_message hello = { .type = SYNC_HELLO };
+	struct sync_message hello = {
+		.type = SYNC_HELLO, .options = monitor->options, .descriptors = monitor->descriptors,
+	};
 
 	for (int number = 1; number <= 64; number++)
 		if (sigismember(mask, number) == 1)
@@ -99,10 +93,10 @@ static void register_sandbox(struct monitor *monitor)
 		return;
 	case STATE_IN_USE:
 		errno = EEXIST;
-		fail(monitor, OP_REGISTER, "flock", id);
+		monitor_fail(monitor, OP_REGISTER, "flock", id);
 		break;
 	case STATE_FAILED:
-		fail(monitor, OP_REGISTER, "mkdir", directory);
+		monitor_fail(monitor, OP_REGISTER, "mkdir", directory);
 		break;
 	}
 	/* Not ours to remove. */
@@ -110,53 +104,119 @@ static void register_sandbox(struct monitor *monitor)
 	monitor->registration.fd = -1;
 }
 
-static void start(struct monitor *monitor, char *const command[])
+/* Fork into the namespaces: straight, or where some are joined by way of a process between. */
+static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_fd)
 {
 	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(monitor->plan, OP_ISOLATE);
-	const char *call, *subject;
-	int pair[2];
-	sigset_t mask;
+	struct joining joining = {
+		.plan = monitor->process_fd < 0 ? monitor->plan : NULL, .process_fd = monitor->process_fd, .cgroup_fd = cgroup_fd,
+	};
+	const struct plan_op *failed = NULL;
+	const char *call = "clone3", *subject = "";
+
+	if (monitor->process_fd >= 0) {
+		const struct plan_container *op = (const struct plan_container *)plan_find(monitor->plan, OP_CONTAINER);
+
+		joining.namespaces = op ? op->namespaces : 0;
+		joining.cgroup = monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
+	} else if (isolate) {
+		joining.flags = isolate->flags;
+	}
+	/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
+	if (cgroup_fd >= 0)
+		entry->late_namespaces = joining.flags & CLONE_NEWCGROUP;
+	joining.flags &= ~entry->late_namespaces;
+	if (monitor->process_fd >= 0 || join_wanted(monitor->plan))
+		monitor->init = join_clone(&joining, &failed, &call, &subject);
+	else
+		monitor->init = sys_clone(joining.flags, cgroup_fd, false);
+	if (monitor->init == 0)
+		enter_sandbox(entry);
+	if (monitor->init < 0)
+		monitor_fail_at(monitor, failed ? failed : plan_find(monitor->plan, OP_ISOLATE), call, subject);
+}
+
+/* argv of the first process: its name, the number of its first descriptor, the container's id, the command. */
+static char **first_arguments(const struct monitor *monitor, char number[16])
+{
 	size_t count = 0;
 
-	monitor->signals_fd = take_signals(&mask);
+	while (monitor->command[count])
+		count++;
+	char **argv = calloc(count + 4, sizeof(*argv));
+	if (!argv)
+		return NULL;
+	snprintf(number, 16, "%u", 3 + monitor->descriptors);
+	argv[0] = (char *)(uintptr_t)"sandbox-init";
+	argv[1] = number;
+	argv[2] = monitor->container ? monitor->container->id : (char *)(uintptr_t)"";
+	memcpy(argv + 3, monitor->command, count * sizeof(*argv));
+	return argv;
+}
+
+static int make_cgroup(struct monitor *monitor)
+{
+	const char *subject;
+
+	if (!monitor->container || monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP))
+		return -1;
+	int fd = cgroup_make(monitor->plan, monitor->container->id, monitor->container->cgroup, &subject);
+	if (fd < 0)
+		monitor_fail(monitor, OP_CGROUP, "cgroup", subject);
+	return fd;
+}
+
+/* The image from which a process that joins goes on is made outside: inside, the container could name it. */
+static void enter_prepare(struct monitor *monitor, struct entry *entry)
+{
+	entry->image_fd = enter_sealed_image();
+	if (entry->image_fd < 0)
+		monitor_fail(monitor, OP_CONTAINER, "memfd_create", "");
+}
+
+void monitor_start(struct monitor *monitor)
+{
+	const char *call, *subject;
+	char number[16];
+	int pair[2];
+
+	monitor->signals_fd = take_signals(&monitor->signals);
 	if (monitor->signals_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		fail(monitor, OP_ISOLATE, "socketpair", "");
+		monitor_fail(monitor, OP_ISOLATE, "socketpair", "");
 		return;
 	}
 	monitor->sync_fd = pair[0];
-	while (command[count])
-		count++;
-	char **argv = calloc(count + 2, sizeof(*argv)), **envp = command_environment(monitor->plan);
+	cleanup_fd int peer_fd = pair[1];
+	char **argv = first_arguments(monitor, number), **envp = command_environment(monitor->plan, monitor->variables);
 	struct entry entry = {
-		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = pair[1], .argv = argv, .envp = envp,
-		.relay = &monitor->relay,
+		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = peer_fd, .extra_fd = monitor->extra_fd,
+		.image_fd = -1, .descriptors = monitor->descriptors, .joining = monitor->process_fd >= 0, .argv = argv,
+		.envp = envp, .relay = &monitor->relay,
 	};
-	if (!argv || !envp || !isolate) {
-		errno = isolate ? ENOMEM : EBADMSG;
-		fail(monitor, OP_ISOLATE, "plan", "");
+	if (!argv || !envp) {
+		errno = ENOMEM;
+		monitor_fail(monitor, OP_ISOLATE, "plan", "");
 		return;
 	}
-	argv[0] = (char *)(uintptr_t)"sandbox-init";
-	memcpy(argv + 1, command, count * sizeof(*argv));
-	monitor->init = sys_clone(isolate->flags);
-	if (monitor->init == 0)
-		enter_sandbox(&entry);
-	if (monitor->init < 0)
-		fail(monitor, OP_ISOLATE, "clone3", "");
-	close(pair[1]);
+	cleanup_fd int cgroup_fd = make_cgroup(monitor);
+	if (!monitor->failed && entry.joining)
+		enter_prepare(monitor, &entry);
+	if (!monitor->failed)
+		fork_first(monitor, &entry, cgroup_fd);
+	close_fd(&entry.image_fd);
 	close_fd(&monitor->relay.pipe_fd);
 	monitor->relay.pipe_fd = -1;
 	free(envp);
 	free(argv);
 	if (monitor->failed)
 		return;
-	if (map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
-		fail(monitor, OP_MAP_IDS, call, subject);
+	if (!entry.joining && map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
+		monitor_fail(monitor, OP_MAP_IDS, call, subject);
 		return;
 	}
-	say_hello(monitor, &mask);
+	say_hello(monitor, &monitor->signals);
 	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
-		fail(monitor, OP_REGISTER, "write", "pid");
+		monitor_fail(monitor, OP_REGISTER, "write", "pid");
 }
 
 /* --- while it runs ---------------------------------------------------------------------------------- */
@@ -218,6 +278,65 @@ static void release_streams(const struct relay *relay)
 			dup2(null_fd, fd);
 }
 
+/* Run the hooks of `stage` with the container's state, of which `status` is not the process's to tell. */
+void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status)
+{
+	static const char *const names[] = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
+					     "poststop" };
+	char failure[HOOK_FAILURE_MAX], subject[HOOK_FAILURE_MAX + 64];
+	const struct plan_op *failed;
+
+	if (!hooks_present(monitor->plan, stage))
+		return;
+	char *document = container_document(monitor->plan, monitor->container->id,
+					    monitor->init > 0 ? monitor->init : monitor->container->pid, status,
+					    monitor->container->created);
+	if (!document) {
+		errno = ENOMEM;
+		monitor_fail(monitor, OP_CONTAINER, "malloc", "");
+		return;
+	}
+	if (hooks_run(monitor->plan, stage, document, &monitor->signals, &failed, failure) < 0 && !monitor->failed) {
+		snprintf(subject, sizeof(subject), "%s hook #%u: %s", names[stage],
+			 ((const struct plan_hook *)failed)->index, failure);
+		errno = 0;
+		monitor_fail_at(monitor, failed, "hook", subject);
+	}
+	free(document);
+}
+
+/* Between the namespaces' making and the pivot: the first process waits. */
+static void run_runtime_hooks(struct monitor *monitor)
+{
+	struct sync_message resume = { .type = SYNC_RESUME };
+
+	if (!monitor->container)
+		return;
+	monitor_run_hooks(monitor, HOOK_PRESTART, CONTAINER_CREATING);
+	if (!monitor->failed)
+		monitor_run_hooks(monitor, HOOK_CREATE_RUNTIME, CONTAINER_CREATING);
+	if (monitor->failed)
+		kill(monitor->init, SIGKILL);
+	else
+		sync_send(monitor->sync_fd, &resume);
+}
+
+/* The terminal is the caller's to hold, by the relay or by a socket that it gave us. */
+static bool take_terminal(struct monitor *monitor, int fd)
+{
+	if (!monitor->relay.replaced || monitor->relay.master_fd >= 0 || fd < 0 || !isatty(fd))
+		return false;
+	if (!monitor->console_socket) {
+		relay_start(&monitor->relay, fd);
+		return true;
+	}
+	if (pass_fd(monitor->console_socket, fd, "/dev/ptmx", sizeof("/dev/ptmx") - 1) < 0) {
+		monitor_fail(monitor, OP_TERMINAL, "sendmsg", monitor->console_socket);
+		kill(monitor->init, SIGKILL);
+	}
+	return false;
+}
+
 /* false: the other end is gone. */
 static bool take_message(struct monitor *monitor)
 {
@@ -228,18 +347,26 @@ static bool take_message(struct monitor *monitor)
 		return false;
 	switch ((enum sync_type)message.type) {
 	case SYNC_TERMINAL:
-		if (monitor->relay.replaced && monitor->relay.master_fd < 0 && fd >= 0 && isatty(fd)) {
-			relay_start(&monitor->relay, fd);
+		if (take_terminal(monitor, fd))
 			fd = -1;
-		}
+		break;
+	case SYNC_HOOKS:
+		run_runtime_hooks(monitor);
+		break;
+	case SYNC_CREATED:
+		monitor->created = true;
+		break;
+	case SYNC_LISTENER:
+		listener_pass(monitor, fd);
 		break;
 	case SYNC_READY:
 		monitor->ready = true;
 		release_streams(&monitor->relay);
 		break;
 	case SYNC_FAILURE:
+		if (!monitor->failed)
+			monitor->failure = message;
 		monitor->failed = true;
-		monitor->failure = message;
 		break;
 	case SYNC_EXIT:
 		monitor->exited = true;
@@ -248,23 +375,30 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_HELLO:
 	case SYNC_MAPPED:
 	case SYNC_SIGNAL:
+	case SYNC_RESUME:
+	case SYNC_START:
 		break;
 	}
 	close_fd(&fd);
 	return true;
 }
 
-/* Until the sandbox has ended or, where the command is process 1, until that has. */
-static void attend(struct monitor *monitor)
+static bool reached(const struct monitor *monitor, enum monitor_goal goal)
+{
+	return (goal == GOAL_CREATED && monitor->created) || (goal == GOAL_RUNNING && monitor->running);
+}
+
+/* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
+void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
 	enum { SIGNALS, SYNC, RELAY, EVENTS = RELAY + RELAY_EVENTS };
 	bool has_reaper = plan_find(monitor->plan, OP_REAPER);
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
-		[SYNC] = { .fd = monitor->sync_fd, .events = POLLIN },
+		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
 	};
 
-	for (;;) {
+	while (!reached(monitor, goal)) {
 		relay_events(&monitor->relay, &events[RELAY]);
 		if (poll(events, EVENTS, relay_waits(&monitor->relay) ? RELAY_LOOK_MS : -1) < 0) {
 			if (errno == EINTR)
@@ -281,14 +415,15 @@ static void attend(struct monitor *monitor)
 				return;
 		}
 		if (events[SYNC].revents && !take_message(monitor)) {
-			if (has_reaper || !monitor->ready)
+			if (has_reaper || !monitor->ready || monitor->failed)
 				return;
+			monitor->running = true;
 			events[SYNC].fd = -1; /* it has become the command */
 		}
 	}
 }
 
-static void finish(struct monitor *monitor)
+void monitor_finish(struct monitor *monitor)
 {
 	int status = 0;
 
@@ -312,12 +447,12 @@ static void finish(struct monitor *monitor)
 	}
 	/* An end without a report is never a success. */
 	errno = 0;
-	fail(monitor, OP_ISOLATE, "init", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exited");
+	monitor_fail(monitor, OP_ISOLATE, "init", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exited");
 }
 
-static int exit_status(int status)
+int monitor_exit_status(const struct monitor *monitor)
 {
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return WIFSIGNALED(monitor->status) ? 128 + WTERMSIG(monitor->status) : WEXITSTATUS(monitor->status);
 }
 
 /* A shell goes on with its script or loop after a command that ends with 130, and stops after one that died of the
@@ -338,24 +473,25 @@ static void end_as_interrupted(const struct monitor *monitor)
 int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
 {
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
-	struct monitor monitor = {
-		.plan = plan, .plan_fd = plan_fd, .sync_fd = -1, .signals_fd = -1,
-		.registration = { .fd = -1, .parent_fd = -1 },
-	};
+	struct monitor monitor = MONITOR_INITIALIZER;
 
+	monitor.plan = plan;
+	monitor.plan_fd = plan_fd;
+	monitor.self = self;
+	monitor.command = command;
 	print_notices(plan);
 	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
-		fail(&monitor, OP_TERMINAL, "pipe2", "");
+		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (!monitor.failed)
 		register_sandbox(&monitor);
 	if (!monitor.failed)
-		start(&monitor, command);
+		monitor_start(&monitor);
 	if (!monitor.failed)
-		attend(&monitor);
-	finish(&monitor);
+		monitor_attend(&monitor, GOAL_END);
+	monitor_finish(&monitor);
 	if (monitor.failed)
 		return python_explain(self, plan_fd, &monitor.failure, command);
 	end_as_interrupted(&monitor);
-	return exit_status(monitor.status);
+	return monitor_exit_status(&monitor);
 }

@@ -1,7 +1,60 @@
+/* The host's side of a command that runs inside: it makes the namespaces, passes bytes and signals, waits. */
 #pragma once
 
-#include "plan.h"
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
 
-/* Run the plan in the file `plan_fd` with a command; returns the exit status.
- * `self` is our image's path, beside which Python is found. */
+#include "container.h"
+#include "plan.h"
+#include "relay.h"
+#include "state.h"
+#include "sync.h"
+
+struct monitor {
+	const struct plan *plan;
+	int plan_fd;
+	const char *self; /* our own program */
+	char *const *command;
+	char *const *variables; /* further ones of the command's, or NULL */
+
+	/* Of a container; a sandbox that only runs has none. */
+	struct container *container;
+	uint32_t options; /* enum sync_option */
+	unsigned int descriptors; /* so many from 3 on are the command's */
+	int process_fd; /* owned; the first process of a container that is joined, or -1 */
+	int extra_fd; /* owned; see INIT_EXTRA_FD, or -1 */
+	const char *console_socket; /* where the terminal goes, or NULL */
+	const char *listener_document; /* of the process, for a seccomp listener */
+
+	int sync_fd; /* owned */
+	int signals_fd; /* owned */
+	sigset_t signals; /* the caller's mask */
+	pid_t init; /* our child, to be waited for */
+	struct relay relay;
+	struct registration registration;
+	bool created; /* it waits at the start gate */
+	bool ready; /* the command's exec was tried */
+	bool running; /* and has succeeded */
+	bool exited; /* `status` was reported */
+	bool failed; /* `failure` was reported */
+	int status;
+	struct sync_message failure;
+};
+
+/* How far to go. */
+enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_END };
+
+#define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .extra_fd = -1, \
+	.registration = { .fd = -1, .parent_fd = -1 } }
+
+void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
+void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);
+void monitor_start(struct monitor *monitor);
+void monitor_attend(struct monitor *monitor, enum monitor_goal goal);
+void monitor_finish(struct monitor *monitor);
+int monitor_exit_status(const struct monitor *monitor);
+void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status);
+
+/* Run a sandbox from its start to its end, and return the command's exit status. */
 int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[]);

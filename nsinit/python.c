@@ -95,6 +95,51 @@ int python_take_over(const char *self, int key_fd, const char *plan_name, long c
 	return EXIT_OWN_FAILURE;
 }
 
+/* Engines' calls: the descriptors that are the command's stay open on the way. */
+static int execute_engine(const char *self, unsigned int descriptors, const char *code, char *const first[], char *const words[])
+{
+	for (int fd = 3; fd < 3 + (int)descriptors; fd++)
+		fcntl(fd, F_SETFD, 0);
+	execute(self, code, first, words);
+	return EXIT_FAILURE;
+}
+
+int python_compile(const char *self, int key_fd, const char *name, unsigned int descriptors, char *const words[])
+{
+	char number[16], signals[16];
+	char *const first[] = { (char *)(uintptr_t)self, number, (char *)(uintptr_t)name, signals, NULL };
+
+	snprintf(number, sizeof(number), "%d", key_fd);
+	snprintf(signals, sizeof(signals), "%d", prepare_signals());
+	if (key_fd >= 0)
+		fcntl(key_fd, F_SETFD, 0);
+	return execute_engine(self, descriptors, "from sandbox.engine.compile import main; main()", first, words);
+}
+
+int python_engine(const char *self, unsigned int descriptors, char *const words[])
+{
+	char *const first[] = { (char *)(uintptr_t)self, NULL };
+
+	return execute_engine(self, descriptors, "from sandbox.engine.start import main; main()", first, words);
+}
+
+int python_refuse(const char *self, int plan_fd, const struct sync_message *failure, char *const words[])
+{
+	char fd[16], index[16], error[16];
+	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, NULL };
+	sigset_t none;
+
+	snprintf(fd, sizeof(fd), "%d", plan_fd);
+	snprintf(index, sizeof(index), "%u", failure->failed_index);
+	snprintf(error, sizeof(error), "%u", failure->number);
+	if (plan_fd >= 0)
+		fcntl(plan_fd, F_SETFD, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	return execute_engine(self, 0, "from sandbox.engine.refusal import main; main()", first, words);
+}
+
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[])
 {
 	char fd[16], index[16], error[16], subject[sizeof(failure->subject)];

@@ -15,3 +15,9 @@ void python_restore_signals(int signals);
 
 /* Let Python put a failure into words; returns an exit status. */
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[]);
+
+/* The same for engines, whose call is `words`, of whose descriptors `descriptors` from 3 on are the command's: make the
+ * plan and come back; do all that the call asks for; say why it was refused. */
+int python_compile(const char *self, int key_fd, const char *name, unsigned int descriptors, char *const words[]);
+int python_engine(const char *self, unsigned int descriptors, char *const words[]);
+int python_refuse(const char *self, int plan_fd, const struct sync_message *failure, char *const words[]);

@@ -13,6 +13,12 @@
 #include "plan_ops.h"
 #include "sys.h"
 
+/* Nothing to pass. */
+void relay_none(struct relay *relay)
+{
+	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1 };
+}
+
 /* A terminal of the caller's never goes inside: through any descriptor of it a contained program could read keys,
  * change modes or push input (TIOCSTI, CVE-2017-5226), also by opening it again through /proc/self/fd.  Where it is to
  * have no terminal of its own either, its output goes through a pipe, and its input is empty. */
@@ -20,7 +26,7 @@ int relay_prepare(struct relay *relay, uint32_t mode)
 {
 	int pair[2];
 
-	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1 };
+	relay_none(relay);
 	for (int fd = 2; fd >= 0; fd--) {
 		bool is_terminal = isatty(fd);
 
@@ -67,7 +73,7 @@ int relay_enter(const struct relay *relay)
  * terminal goes on to translate newlines, and the sandbox's does not. */
 static bool translates_outside(const struct relay *relay)
 {
-	return !(relay->replaced & 1) || relay->terminal != 0 || (relay->replaced & 6) != 6;
+	return relay->keep_newlines || !(relay->replaced & 1) || relay->terminal != 0 || (relay->replaced & 6) != 6;
 }
 
 /* Does the sandbox's input come from the caller's terminal? */
@@ -85,7 +91,7 @@ void relay_describe(const struct relay *relay, struct sync_message *hello)
 	hello->terminal = relay->saved;
 	ioctl(relay->terminal, TIOCGWINSZ, &hello->window);
 	if (translates_outside(relay))
-		hello->terminal.c_oflag &= ~(tcflag_t)OPOST;
+		hello->terminal.c_oflag &= ~(tcflag_t)(relay->keep_newlines ? ONLCR : OPOST);
 }
 
 void relay_start(struct relay *relay, int master_fd)

@@ -27,6 +27,7 @@ struct relay {
 	int output_fd; /* not owned; where the sandbox's output goes */
 	int master_fd; /* owned; where the output comes from: the terminal that the sandbox has made, or the pipe; else -1 */
 	int slave_fd; /* owned; held so that a command that closes its terminal does not lose it */
+	bool keep_newlines; /* the sandbox's terminal has ONLCR cleared, as runc's */
 	bool raw; /* the caller's terminal has to be restored */
 	bool input_open;
 	bool hurried; /* the caller has asked us to end */
@@ -38,6 +39,7 @@ struct relay {
 /* What relay_events() asks poll(2) for, in this order. */
 enum relay_event { RELAY_INPUT, RELAY_MASTER, RELAY_OUTPUT, RELAY_EVENTS };
 
+void relay_none(struct relay *relay);
 int relay_prepare(struct relay *relay, uint32_t mode);
 int relay_enter(const struct relay *relay);
 void relay_describe(const struct relay *relay, struct sync_message *hello);

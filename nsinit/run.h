@@ -1,15 +1,21 @@
 /* The state of one run inside; the executors of operations work on it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "plan.h"
 #include "sync.h"
 
-/* The descriptors with which the first process is executed. */
-#define INIT_PLAN_FD 3
-#define INIT_SYNC_FD 4
+/* The descriptors with which the first process is executed, from the number in its first argument on: those below it
+ * are the command's. */
+enum init_fd {
+	INIT_PLAN_FD, /* the plan */
+	INIT_SYNC_FD, /* the monitor */
+	INIT_EXTRA_FD, /* the start gate's listening socket; the host's procfs, for a process that joins */
+	INIT_FDS,
+};
 
 struct failure {
 	const char *call; /* the system call that refused */
@@ -20,6 +26,10 @@ struct failure {
 struct run {
 	const struct plan *plan;
 	const char *command; /* its name, as the caller gave it */
+	const char *id; /* the container's, "" for a sandbox without one */
+	int first_fd; /* of init_fd */
+	int gate_fd; /* owned; the start gate's socket, or -1 */
+	bool joining; /* only the operations of the process stage are meant */
 	int sync_fd; /* owned; to the monitor */
 	int root_fd; /* owned; the new root's directory, once there is one */
 	int proc_fd; /* owned; the host's procfs, known to be one */

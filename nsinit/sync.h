@@ -11,11 +11,24 @@ enum sync_type {
 	SYNC_HELLO = 1, /* what only the host's side knows */
 	SYNC_MAPPED, /* the helpers have filled the id maps */
 	SYNC_SIGNAL, /* pass `number` to the command; `flag`: to its process group */
+	SYNC_RESUME, /* the hooks that were asked for have been run */
+	SYNC_START, /* go through the start gate */
 	/* to the monitor */
 	SYNC_TERMINAL, /* with a descriptor: the master of the sandbox's terminal */
 	SYNC_READY, /* every operation is done; the next thing is the command's exec */
 	SYNC_FAILURE, /* an operation failed */
 	SYNC_EXIT, /* the command ended with wait status `number` */
+	SYNC_HOOKS, /* run the hooks that belong here, and say RESUME */
+	SYNC_CREATED, /* the container waits at the start gate */
+	SYNC_LISTENER, /* with a descriptor: the notifications of the seccomp filter */
+};
+
+/* HELLO: how the process is meant, in `options` (bits). */
+enum sync_option {
+	SYNC_JOINING = 1, /* it joins a container that is there: only the process's own operations */
+	SYNC_OUTLIVES = 2, /* it goes on when the monitor ends */
+	SYNC_KEEP_KEYRING = 4, /* the caller's session keyring stays */
+	SYNC_GATE = 8, /* a listening socket is the start gate, not the monitor's word */
 };
 
 struct sync_message {
@@ -23,6 +36,8 @@ struct sync_message {
 	uint32_t number; /* HELLO: which standard descriptors become the terminal (bits) */
 	uint32_t flag; /* HELLO: `terminal` and `window` are set */
 	uint32_t failed_index; /* FAILURE: the operation's place in the plan */
+	uint32_t options; /* HELLO: enum sync_option */
+	uint32_t descriptors; /* HELLO: so many from 3 on are the command's */
 	uint64_t signal_mask; /* HELLO: the caller's */
 	struct winsize window;
 	struct termios terminal;

@@ -72,15 +72,30 @@ int sys_execveat(int fd, char *const argv[], char *const envp[])
 	return (int)syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
 }
 
-/* Fork into new namespaces.  A surrounding container may know clone(2) only. */
-pid_t sys_clone(uint64_t flags)
+/* Fork into new namespaces and, where `cgroup_fd` is one, into that cgroup; as a child of our own, or as a `sibling`
+ * of ours.  A surrounding container may know clone(2) only. */
+pid_t sys_clone(uint64_t flags, int cgroup_fd, bool sibling)
 {
-	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	struct clone_args args = {
+		.flags = flags | (sibling ? CLONE_PARENT : 0) | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+		.exit_signal = sibling ? 0 : SIGCHLD, /* a sibling's is ours */
+		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+	};
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
-	if (pid < 0 && errno == ENOSYS)
-		pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+	if (pid < 0 && errno == ENOSYS && cgroup_fd < 0)
+		pid = syscall(SYS_clone, args.flags | SIGCHLD, 0, 0, 0, 0);
 	return (pid_t)pid;
+}
+
+int sys_pidfd_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int sys_pidfd_send_signal(int process_fd, int number)
+{
+	return (int)syscall(SYS_pidfd_send_signal, process_fd, number, NULL, 0);
 }
 
 int sys_close_on_exec_from(unsigned int first_fd)

@@ -1,6 +1,6 @@
 """Write the C side of the instruction set and of the command line; run when the project is built.
 
-python sandbox/plan/header.py plan_ops.h plan_ops.c options.h
+python sandbox/plan/header.py plan_ops.h plan_ops.c options.h engine_options.h
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 
 from sandbox.cli.options import OPTIONS  # noqa: E402 (needs the path above)
+from sandbox.engine import options as engine  # noqa: E402
 from sandbox.plan.encode import MAX_SIZE  # noqa: E402
 from sandbox.plan.inputs import InputKind  # noqa: E402
 from sandbox.plan.layout import HEADER_SIZE, INPUT_SIZE, MAGIC, fields, instruction_set  # noqa: E402
@@ -139,7 +140,35 @@ def options() -> str:
     return "\n".join(lines) + "\n"
 
 
+def engine_options() -> str:
+    """Return engine_options.h: by which sandbox-oci takes the plain spellings of the hot verbs itself."""
+    hot = [engine.VERBS[name] for name in engine.HOT]
+    everywhere = [*engine.GLOBAL, *(option for verb in hot for option in verb.options)]
+    names = sorted({option.field for option in everywhere})
+    lines = ["/* Generated from sandbox/engine/options.py. */", "#pragma once", ""]
+    lines += ["enum engine_value {", *(f"\tENGINE_{name.upper()}," for name in names), "\tENGINE_VALUES,", "};"]
+    lines += ["enum engine_verb {", *(f"\tVERB_{verb.name.upper()}," for verb in hot), "\tVERBS,", "};", ""]
+    lines += ["struct engine_option {", "\tconst char *name;", "\tchar letter;", "\tchar takes_value;"]
+    lines += ["\tchar keeps_plan;", "\tenum engine_value value;", "};", ""]
+    lines += ["struct engine_verb_entry {", "\tconst char *name;", "\tint least, most; /* arguments; -1: any number */"]
+    lines += ["\tint interspersed;", "\tconst struct engine_option *options;", "};", ""]
+    for name, options in (("global", engine.GLOBAL), *((verb.name, verb.options) for verb in hot)):
+        lines += [f"static const struct engine_option engine_{name}_options[] = {{"]
+        for option in options:
+            letter = f"'{option.short}'" if option.short else "0"
+            row = f"{letter}, {int(option.takes_value)}, {int(option.keeps_plan)}, ENGINE_{option.field.upper()}"
+            lines += [f'\t{{ "{option.long}", {row} }},']
+        lines += ["\t{ 0 },", "};"]
+    lines += ["static const struct engine_verb_entry engine_verbs[] = {"]
+    for verb in hot:
+        most = -1 if verb.most is None else verb.most
+        row = f'"{verb.name}", {verb.least}, {most}, {int(verb.interspersed)}, engine_{verb.name}_options'
+        lines += [f"\t[VERB_{verb.name.upper()}] = {{ {row} }},"]
+    return "\n".join([*lines, "};"]) + "\n"
+
+
 if __name__ == "__main__":
-    for path, text in zip(sys.argv[1:4], (header(), tables(), options()), strict=True):
+    texts = (header(), tables(), options(), engine_options())
+    for path, text in zip(sys.argv[1:5], texts, strict=True):
         with open(path, "w") as file:
             file.write(text)

@@ -1,0 +1,344 @@
+#define _GNU_SOURCE
+#include "container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+static const char *const members[] = { "state.json", "state.json.new", "plan", "start-gate", "notify/notify.sock", NULL };
+
+/* As runc has it; what may not be in a path, in JSON or in a cgroup's name is not in it. */
+bool container_id_valid(const char *id)
+{
+	size_t length = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.");
+
+	return length && !id[length] && length < sizeof(((struct container *)0)->id) && strcmp(id, ".") &&
+	       strcmp(id, "..");
+}
+
+/* Who is the process `pid`: when it started, and its state's letter.  0: there is none. */
+unsigned long long process_start_time(pid_t pid, char *state)
+{
+	char path[32], text[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	cleanup_fd int stat_fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = stat_fd < 0 ? -1 : read(stat_fd, text, sizeof(text) - 1);
+	if (size <= 0)
+		return 0;
+	text[size] = 0;
+	char *field = strrchr(text, ')'); /* the name before it may hold anything */
+	if (field && state)
+		*state = field[1] ? field[2] : 0;
+	for (int number = 2; field && number < 22; number++)
+		field = strchr(field + 1, ' ');
+	return field ? strtoull(field, NULL, 10) : 0;
+}
+
+static int open_parent(struct container *container, const char *directory, const char *id)
+{
+	*container = (struct container){ .parent_fd = -1, .fd = -1 };
+	if (!container_id_valid(id)) {
+		errno = EINVAL;
+		return -1;
+	}
+	strcpy(container->id, id);
+	container->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return container->parent_fd < 0 ? -1 : 0;
+}
+
+static int open_itself(struct container *container)
+{
+	container->fd = openat(container->parent_fd, container->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return container->fd < 0 ? -1 : 0;
+}
+
+/* Wait for the lock, but not for ever: a hook may be at work under it. */
+int container_lock(const struct container *container)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	struct stat named, held;
+
+	for (int tries = 0; flock(container->fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == 500)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	/* Whoever held it may have removed the container. */
+	if (fstatat(container->parent_fd, container->id, &named, AT_SYMLINK_NOFOLLOW) < 0 || fstat(container->fd, &held) < 0)
+		return -1;
+	if (named.st_ino != held.st_ino || named.st_dev != held.st_dev) {
+		errno = ENOENT;
+		return -1;
+	}
+	return 0;
+}
+
+int container_unlock(const struct container *container)
+{
+	return flock(container->fd, LOCK_UN);
+}
+
+/* The first line of state.json, read and written here alone; the rest of the file is the plan's. */
+static int read_record(struct container *container)
+{
+	char text[PATH_MAX + 1024];
+	int end = 0;
+	cleanup_fd int fd = openat(container->fd, "state.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (size < 0)
+		return -1;
+	text[size] = 0;
+	container->cgroup[0] = 0;
+	if (sscanf(text, "{\"id\":\"%*255[^\"]\",\"pid\":%d,\"started\":%llu,\"created\":\"%39[^\"]\",\"cgroup\":\"%n", &container->pid,
+		   &container->started, container->created, &end) != 3 || !end) {
+		errno = EBADMSG;
+		return -1;
+	}
+	size_t length = strcspn(text + end, "\"");
+	if (length >= sizeof(container->cgroup)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	memcpy(container->cgroup, text + end, length);
+	container->cgroup[length] = 0;
+	return 0;
+}
+
+int container_record(struct container *container, const struct plan *plan)
+{
+	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
+	struct timespec now;
+	struct tm utc;
+
+	if (!op) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (!container->created[0]) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &utc);
+		size_t length = strftime(container->created, sizeof(container->created), "%Y-%m-%dT%H:%M:%S", &utc);
+		snprintf(container->created + length, sizeof(container->created) - length, ".%09ldZ", now.tv_nsec);
+	}
+	container->started = container->pid ? process_start_time(container->pid, NULL) : 0;
+	cleanup_fd int fd = openat(container->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	const char *record = plan_text(plan, op->record);
+	if (dprintf(fd, "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s\",\n", container->id,
+		    container->pid, container->started, container->created, container->cgroup) < 0 ||
+	    !write_whole(fd, record, strlen(record)) || !write_whole(fd, "\n", 1))
+		return -1;
+	return renameat(container->fd, "state.json.new", container->fd, "state.json");
+}
+
+/* Made by a `create` that was killed half-way: nobody holds it, and no process was written down. */
+static bool is_left_over(struct container *container)
+{
+	if (open_itself(container) < 0)
+		return false;
+	if (!flock(container->fd, LOCK_EX | LOCK_NB) &&
+	    ((read_record(container) < 0 && errno == ENOENT) || container->pid == 0)) {
+		container_remove(container);
+		return true;
+	}
+	close_fd(&container->fd);
+	container->fd = -1;
+	return false;
+}
+
+/* Make the directory of a new container, and hold its lock.  EEXIST: there is one of that name. */
+int container_make(struct container *container, const char *directory, const char *id)
+{
+	if (open_parent(container, directory, id) < 0)
+		return -1;
+	for (int tries = 0; tries < 16; tries++) {
+		if (mkdirat(container->parent_fd, id, 0700) < 0) {
+			int error = errno;
+
+			if (error != EEXIST || !is_left_over(container)) {
+				errno = error;
+				return -1;
+			}
+			if (open_parent(container, directory, id) < 0)
+				return -1;
+			continue;
+		}
+		/* Between mkdir and flock somebody may take it for a left-over. */
+		if (!open_itself(container) && !container_lock(container))
+			return 0;
+		close_fd(&container->fd);
+		container->fd = -1;
+	}
+	errno = EAGAIN;
+	return -1;
+}
+
+/* Open the container `id`, and read what is written down of it.  ENOENT: there is none. */
+int container_open(struct container *container, const char *directory, const char *id)
+{
+	if (open_parent(container, directory, id) < 0 || open_itself(container) < 0)
+		return -1;
+	return read_record(container);
+}
+
+int container_keep_plan(const struct container *container, const struct plan *plan)
+{
+	cleanup_fd int fd = openat(container->fd, "plan", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd >= 0 && write_whole(fd, plan->data, plan->header->size) ? 0 : -1;
+}
+
+int container_read_plan(const struct container *container, struct plan *plan)
+{
+	cleanup_fd int fd = openat(container->fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -1 : plan_read(plan, fd);
+}
+
+/* A descriptor that stands for the first process, as it was when the container was made, pidfd_open(2).
+ * ESRCH: it has ended. */
+int container_process(const struct container *container)
+{
+	char state = 0;
+	int fd = container->pid > 0 ? sys_pidfd_open(container->pid) : -1;
+
+	if (container->pid <= 0)
+		errno = ESRCH;
+	if (fd < 0)
+		return -1;
+	/* The number may be another one's by now; looked at behind the open, it is not. */
+	if (process_start_time(container->pid, &state) != container->started || state == 'Z' || state == 'X') {
+		close(fd);
+		errno = ESRCH;
+		return -1;
+	}
+	return fd;
+}
+
+static bool is_frozen(const struct container *container)
+{
+	char path[PATH_MAX + 16], text[256];
+
+	if (!container->cgroup[0])
+		return false;
+	snprintf(path, sizeof(path), "%s/cgroup.events", container->cgroup);
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (size <= 0)
+		return false;
+	text[size] = 0;
+	return strstr(text, "frozen 1") != NULL;
+}
+
+/* Never by what a file claims, but by the process that lives or does not. */
+enum container_status container_status(const struct container *container)
+{
+	if (container->pid == 0)
+		return CONTAINER_CREATING;
+	cleanup_fd int process_fd = container_process(container);
+	if (process_fd < 0)
+		return CONTAINER_STOPPED;
+	if (!faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW))
+		return CONTAINER_CREATED;
+	return is_frozen(container) ? CONTAINER_PAUSED : CONTAINER_RUNNING;
+}
+
+const char *container_status_name(enum container_status status)
+{
+	static const char *const names[] = { "creating", "created", "running", "paused", "stopped" };
+
+	return names[status];
+}
+
+/* A socket's path has room for 107 bytes; by the descriptor of its directory it always fits. */
+static struct sockaddr_un gate_address(const struct container *container)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/start-gate", container->fd);
+	return address;
+}
+
+/* The start gate: whoever connects to it and says START lets the container run. */
+int container_open_gate(const struct container *container)
+{
+	const struct sockaddr_un address = gate_address(container);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+int container_connect(const struct container *container)
+{
+	const struct sockaddr_un address = gate_address(container);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+void container_close_gate(const struct container *container)
+{
+	unlinkat(container->fd, "start-gate", 0);
+}
+
+void container_remove(struct container *container)
+{
+	for (const char *const *member = members; *member; member++)
+		unlinkat(container->fd, *member, 0);
+	unlinkat(container->fd, "notify", AT_REMOVEDIR);
+	unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
+	container_close(container);
+}
+
+void container_close(struct container *container)
+{
+	close_fd(&container->fd);
+	close_fd(&container->parent_fd);
+	container->fd = container->parent_fd = -1;
+}
+
+char *container_document(const struct plan *plan, const char *id, pid_t pid, enum container_status status,
+			 const char *created)
+{
+	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
+	char *text = NULL;
+
+	if (!op || asprintf(&text,
+			    "{\n  \"ociVersion\": \"%s\",\n  \"id\": \"%s\",\n  \"pid\": %d,\n  \"status\": \"%s\",\n%s,\n"
+			    "  \"created\": \"%s\",\n  \"owner\": \"\"\n}\n",
+			    plan_text(plan, op->oci_version), id, status == CONTAINER_STOPPED ? 0 : pid,
+			    container_status_name(status), plan_text(plan, op->identity), created) < 0)
+		return NULL;
+	return text;
+}

@@ -1,0 +1,48 @@
+/* An OCI container's directory in the state tree: containers/ID.  It is there from `create` to `delete`; its lock is
+ * held only while one of them, or `start`, is at work. */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "plan.h"
+
+#define CONTAINER_DOCUMENT_MAX (1u << 20)
+
+struct container {
+	int parent_fd; /* owned */
+	int fd; /* owned; locked or not */
+	char id[256];
+	pid_t pid; /* the host's number of the first process, 0 while it is being created */
+	unsigned long long started; /* when that was started, proc(5) stat field 22 */
+	char created[40]; /* RFC 3339 */
+	char cgroup[PATH_MAX]; /* its directory, "" without one */
+};
+
+enum container_status { CONTAINER_CREATING, CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_PAUSED, CONTAINER_STOPPED };
+
+bool container_id_valid(const char *id);
+int container_make(struct container *container, const char *directory, const char *id);
+int container_open(struct container *container, const char *directory, const char *id);
+int container_lock(const struct container *container);
+int container_unlock(const struct container *container);
+int container_keep_plan(const struct container *container, const struct plan *plan);
+int container_read_plan(const struct container *container, struct plan *plan);
+int container_record(struct container *container, const struct plan *plan);
+int container_process(const struct container *container);
+enum container_status container_status(const struct container *container);
+const char *container_status_name(enum container_status status);
+int container_open_gate(const struct container *container);
+int container_connect(const struct container *container);
+void container_close_gate(const struct container *container);
+void container_remove(struct container *container);
+void container_close(struct container *container);
+
+unsigned long long process_start_time(pid_t pid, char *state);
+
+/* The OCI state document, in memory of the caller's to free(); NULL for want of it. */
+char *container_document(const struct plan *plan, const char *id, pid_t pid, enum container_status status,
+			 const char *created);
