@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from sandbox.kernel.paths import Node
+
 
 class Host:
     """Facts of the host.  They arrive as values: equal inputs give equal plans.
@@ -15,16 +17,23 @@ class Host:
     """
 
     __slots__ = (
+        "absent",
+        "apparmor",
         "bundle",
         "capabilities",
         "cgroup",
         "cgroup_root",
         "cgroup_top",
+        "controllers",
         "devices",
         "gid",
         "gid_map",
         "newgidmap",
         "newuidmap",
+        "nodes",
+        "own_namespaces",
+        "selinux",
+        "setgroups",
         "sources",
         "state_dir",
         "uid",
@@ -46,8 +55,15 @@ class Host:
         cgroup: str = "",
         cgroup_root: str = "",
         cgroup_top: str = "",
+        controllers: tuple[str, ...] = (),
+        setgroups: bool = True,
+        own_namespaces: frozenset[str] = frozenset(),
+        apparmor: bool = False,
+        selinux: bool = False,
         sources: Mapping[str, str] | None = None,
+        absent: Mapping[str, str] | None = None,
         devices: Mapping[tuple[str, int, int], str] | None = None,
+        nodes: Mapping[str, Node] | None = None,
     ) -> None:
         self.uid = uid
         self.gid = gid
@@ -60,13 +76,36 @@ class Host:
         self.gid_map = gid_map
         self.cgroup = cgroup  # our own in the cgroup2 hierarchy, "/a/b"; empty where there is none
         self.cgroup_root = cgroup_root  # where that is mounted; empty where it is not
-        self.cgroup_top = cgroup_top  # the directory nearest to its root that is ours to make cgroups in; or empty
-        self.sources = sources or {}  # source of a bind mount as it is written: the same without symlinks
+        # The directory nearest to the hierarchy's root that is ours to make cgroups in, on the way to where the
+        # container's is to be (`cgroup.place`); empty where there is none.
+        self.cgroup_top = cgroup_top
+        self.controllers = controllers  # that can be enabled below `cgroup_top`
+        self.setgroups = setgroups  # may setgroups(2) be called in our user namespace?
+        self.own_namespaces = own_namespaces  # those of linux.namespaces[].path that we are members of ourselves
+        self.apparmor = apparmor  # is it enabled?
+        self.selinux = selinux
+        self.sources = sources or {}  # root.path and source of a bind mount as it is written: the same without symlinks
+        self.absent = absent or {}  # … that could not be followed: why
         self.devices = devices or {}  # (type, major, minor) of a device that is asked for: the host's node
+        self.nodes = nodes or {}  # what there is at each of these paths, where it is a device
 
     def replace(self, **changes: Any) -> Host:
         """Return the same facts but for `changes`."""
         return Host(**{name: getattr(self, name) for name in self.__slots__} | changes)
+
+
+class Call:
+    """What the command line and the environment of the runtime ask for beyond the spec."""
+
+    __slots__ = ("keyring", "notify_directory", "notify_host", "pivot")
+
+    def __init__(
+        self, *, keyring: bool = True, pivot: bool = True, notify_directory: str = "", notify_host: str = ""
+    ) -> None:
+        self.keyring = keyring  # a session keyring of the container's own
+        self.pivot = pivot
+        self.notify_directory = notify_directory  # of the container's, on the host, for its readiness; or empty
+        self.notify_host = notify_host  # the socket NOTIFY_SOCKET names
 
 
 class Origins:
