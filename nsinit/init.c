@@ -85,6 +85,8 @@ static bool tolerated(const struct plan_op *op, int error)
 {
 	if (op->flags & PLAN_MAY_FAIL && is_refusal(error))
 		return true;
+	if (op->flags & PLAN_UNLESS_PRESENT && error == EEXIST)
+		return true;
 	return op->flags & PLAN_IF_PRESENT && (error == ENOENT || error == ENOTDIR);
 }
 
@@ -96,7 +98,8 @@ static int execute(struct run *run)
 	for (const struct plan_op *op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
 		enum plan_stage stage = plan_schemas[op->code].stage;
 
-		if (stage < STAGE_INIT || (run->joining && stage != STAGE_PROCESS) || (op->flags & PLAN_OTHERWISE && !failed))
+		if (stage < STAGE_INIT || (run->joining && stage != STAGE_PROCESS) || (op->flags & PLAN_OTHERWISE && !failed) ||
+		    (op->flags & PLAN_JOINED && !run->joining))
 			continue;
 		failed = plan_dispatch(run, op) < 0;
 		if (failed && !tolerated(op, run->failure.error))

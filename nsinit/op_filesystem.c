@@ -174,7 +174,7 @@ static int copy_tree(struct run *run, int source_fd, const char *source, bool re
 int op_bind_root(struct run *run, const struct plan_bind_root *op)
 {
 	const char *source = plan_text(run->plan, op->source);
-	const struct change change = { .all.propagation = MS_PRIVATE, .top.set = op->set_attributes };
+	const struct change change = { .all.propagation = op->propagation, .top.set = op->set_attributes };
 	cleanup_fd int source_fd = open_source(source);
 
 	if (source_fd < 0)

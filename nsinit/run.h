@@ -37,6 +37,7 @@ struct run {
 	int slave_fd; /* owned; the sandbox's terminal, or -1 */
 	uint32_t current; /* index of the operation being executed */
 	mode_t umask; /* the caller's */
+	bool arrived; /* a working directory was changed to */
 	struct sync_message hello;
 	struct failure failure;
 };

@@ -40,6 +40,8 @@ class Flag:
     IF_PRESENT = 1  # ENOENT and ENOTDIR pass
     MAY_FAIL = 2  # a refusal passes (not a lack of memory …); the next operation may be its OTHERWISE
     OTHERWISE = 4  # executed only if the operation before failed
+    UNLESS_PRESENT = 8  # EEXIST passes
+    JOINED = 16  # executed only by a process that joins later
 
 
 class TerminalMode:
@@ -277,6 +279,7 @@ class BindRoot(Op):
     source: Text
     staging: Text
     set_attributes: U64 = 0
+    propagation: U64 = 1 << 18  # MS_PRIVATE, MS_SLAVE …; of all
 
 
 @op(0x13)
@@ -467,7 +470,7 @@ class Credentials(Op):
     uid: U32
     gid: U32
     groups: Blob = b""
-    set_groups: U32 = 0
+    set_groups: U32 = 0  # 2: where setgroups(2) is denied, those that there are stay
     no_new_privileges: U32 = 0
     bounding: U64 = 0
     permitted: U64 = 0
@@ -526,6 +529,7 @@ class WorkingDirectory(Op):
     """Change to `path`, and refuse if that is not below the root."""
 
     path: Text
+    again: U32 = 0  # only if that failed before
 
 
 @op(0x39, PROCESS)
