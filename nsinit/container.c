@@ -332,13 +332,13 @@ char *container_document(const struct plan *plan, const char *id, pid_t pid, enu
 			 const char *created)
 {
 	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
-	char *text = NULL;
+	char since[80] = "", *text = NULL;
 
-	if (!op || asprintf(&text,
-			    "{\n  \"ociVersion\": \"%s\",\n  \"id\": \"%s\",\n  \"pid\": %d,\n  \"status\": \"%s\",\n%s,\n"
-			    "  \"created\": \"%s\",\n  \"owner\": \"\"\n}\n",
+	if (*created) /* inside, nobody knows it */
+		snprintf(since, sizeof(since), ",\n  \"created\": \"%s\",\n  \"owner\": \"\"", created);
+	if (!op || asprintf(&text, "{\n  \"ociVersion\": \"%s\",\n  \"id\": \"%s\",\n  \"pid\": %d,\n  \"status\": \"%s\",\n%s%s\n}\n",
 			    plan_text(plan, op->oci_version), id, status == CONTAINER_STOPPED ? 0 : pid,
-			    container_status_name(status), plan_text(plan, op->identity), created) < 0)
+			    container_status_name(status), plan_text(plan, op->identity), since) < 0)
 		return NULL;
 	return text;
 }

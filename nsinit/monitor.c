@@ -119,8 +119,12 @@ static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_
 
 		joining.namespaces = op ? op->namespaces : 0;
 		joining.cgroup = monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
-	} else if (isolate) {
+	} else if (isolate && isolate->flags) {
 		joining.flags = isolate->flags;
+	} else {
+		errno = EBADMSG; /* a command that nothing isolates is never run */
+		monitor_fail(monitor, OP_ISOLATE, "plan", "");
+		return;
 	}
 	/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
 	if (cgroup_fd >= 0)
