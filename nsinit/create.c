@@ -14,6 +14,7 @@
 #include "engine.h"
 #include "exit.h"
 #include "monitor.h"
+#include "notify.h"
 #include "passing.h"
 #include "python.h"
 #include "sys.h"
@@ -111,6 +112,8 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 		container_close(container);
 	} else if (container_record(container, monitor->plan) < 0 || container_keep_plan(container, monitor->plan) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
+	} else if (notify_prepare(container, monitor->plan) < 0) {
+		monitor_fail(monitor, OP_NOTIFY_SOCKET, "mkdir", "notify");
 	} else if (call->verb == VERB_CREATE) {
 		monitor->options |= SYNC_GATE;
 		monitor->extra_fd = container_open_gate(container);
@@ -123,6 +126,7 @@ static void go(struct monitor *monitor)
 {
 	const struct sync_message start = { .type = SYNC_START };
 
+	monitor->notify_fd = notify_open(monitor->container, monitor->plan);
 	if (sync_send(monitor->sync_fd, &start) < 0)
 		monitor_fail(monitor, OP_START_GATE, "sendmsg", "start");
 	else
@@ -155,6 +159,7 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
 	struct container container = { .parent_fd = -1, .fd = -1 };
 	struct monitor monitor = MONITOR_INITIALIZER;
+	const struct sync_message resume = { .type = SYNC_RESUME };
 	struct listening listening;
 	bool detached = call->verb == VERB_CREATE || call->values[ENGINE_DETACH];
 	bool wants_terminal = terminal && terminal->mode == TERMINAL_ALWAYS;
@@ -184,10 +189,14 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 		if (container_record(&container, plan) < 0)
 			monitor_fail(&monitor, OP_CONTAINER, "write", "state.json");
 		announce(&monitor, call);
+		if (!monitor.failed && sync_send(monitor.sync_fd, &resume) < 0)
+			monitor_fail(&monitor, OP_START_GATE, "sendmsg", "resume");
 		if (!monitor.failed && call->verb == VERB_CREATE)
 			return 0;
 		if (!monitor.failed)
 			go(&monitor);
+		if (!monitor.failed && detached && monitor.notify_fd >= 0 && container_unlock(&container) == 0)
+			monitor_attend(&monitor, GOAL_NOTIFIED);
 		if (!monitor.failed && detached)
 			return 0;
 		/* The others may have it now. */

@@ -1,4 +1,4 @@
-/* The host's side of a run: makes the namespaces, passes bytes and signals, waits.  It stays as
+/* The host's side of a run: passes bytes and signals, waits.  It stays as
  * long as the sandbox does, and the sandbox no longer than it. */
 #define _GNU_SOURCE
 #include "monitor.h"
@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cgroup.h"
-#include "enter.h"
-#include "environment.h"
 #include "hooks.h"
-#include "idmap.h"
-#include "join.h"
 #include "listener.h"
+#include "notify.h"
 #include "passing.h"
 #include "python.h"
 #include "sys.h"
@@ -51,36 +46,6 @@ static void print_notices(const struct plan *plan)
 			dprintf(2, "sandbox: %s\n", plan_text(plan, ((const struct plan_notice *)op)->text));
 }
 
-/* --- start ---------------------------------------------------------------------------------------- */
-
-/* All signals arrive by descriptor.  Those that a fault of ours raises keep their way, and those that stop who
- * touches the terminal from the background: to wait for them would be to touch it again and again. */
-static int take_signals(sigset_t *before)
-{
-	static const int left[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTTIN, SIGTTOU };
-	sigset_t taken;
-
-	sigfillset(&taken);
-	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
-		sigdelset(&taken, left[i]);
-	sigprocmask(SIG_BLOCK, &taken, before);
-	signal(SIGCHLD, SIG_DFL); /* ignored, it would take the status of our child from us */
-	return signalfd(-1, &taken, SFD_CLOEXEC);
-}
-
-static void say_hello(struct monitor *monitor, const sigset_t *mask)
-{
-	struct sync_message hello = {
-		.type = SYNC_HELLO, .options = monitor->options, .descriptors = monitor->descriptors,
-	};
-
-	for (int number = 1; number <= 64; number++)
-		if (sigismember(mask, number) == 1)
-			hello.signal_mask |= 1ull << (number - 1);
-	relay_describe(&monitor->relay, &hello);
-	sync_send(monitor->sync_fd, &hello); /* a process that is gone already is noticed by its EOF */
-}
-
 static void register_sandbox(struct monitor *monitor)
 {
 	const struct plan_register *op = (const struct plan_register *)plan_find(monitor->plan, OP_REGISTER);
@@ -102,125 +67,6 @@ static void register_sandbox(struct monitor *monitor)
 	/* Not ours to remove. */
 	close_fd(&monitor->registration.fd);
 	monitor->registration.fd = -1;
-}
-
-/* Fork into the namespaces: straight, or where some are joined by way of a process between. */
-static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_fd)
-{
-	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(monitor->plan, OP_ISOLATE);
-	struct joining joining = {
-		.plan = monitor->process_fd < 0 ? monitor->plan : NULL, .process_fd = monitor->process_fd, .cgroup_fd = cgroup_fd,
-	};
-	const struct plan_op *failed = NULL;
-	const char *call = "clone3", *subject = "";
-
-	if (monitor->process_fd >= 0) {
-		const struct plan_container *op = (const struct plan_container *)plan_find(monitor->plan, OP_CONTAINER);
-
-		joining.namespaces = op ? op->namespaces : 0;
-		joining.cgroup = monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
-	} else if (isolate && isolate->flags) {
-		joining.flags = isolate->flags;
-	} else {
-		errno = EBADMSG; /* a command that nothing isolates is never run */
-		monitor_fail(monitor, OP_ISOLATE, "plan", "");
-		return;
-	}
-	/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
-	if (cgroup_fd >= 0)
-		entry->late_namespaces = joining.flags & CLONE_NEWCGROUP;
-	joining.flags &= ~entry->late_namespaces;
-	if (monitor->process_fd >= 0 || join_wanted(monitor->plan))
-		monitor->init = join_clone(&joining, &failed, &call, &subject);
-	else
-		monitor->init = sys_clone(joining.flags, cgroup_fd, false);
-	if (monitor->init == 0)
-		enter_sandbox(entry);
-	if (monitor->init < 0)
-		monitor_fail_at(monitor, failed ? failed : plan_find(monitor->plan, OP_ISOLATE), call, subject);
-}
-
-/* argv of the first process: its name, the number of its first descriptor, the container's id, the command. */
-static char **first_arguments(const struct monitor *monitor, char number[16])
-{
-	size_t count = 0;
-
-	while (monitor->command[count])
-		count++;
-	char **argv = calloc(count + 4, sizeof(*argv));
-	if (!argv)
-		return NULL;
-	snprintf(number, 16, "%u", 3 + monitor->descriptors);
-	argv[0] = (char *)(uintptr_t)"sandbox-init";
-	argv[1] = number;
-	argv[2] = monitor->container ? monitor->container->id : (char *)(uintptr_t)"";
-	memcpy(argv + 3, monitor->command, count * sizeof(*argv));
-	return argv;
-}
-
-static int make_cgroup(struct monitor *monitor)
-{
-	const char *subject;
-
-	if (!monitor->container || monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP))
-		return -1;
-	int fd = cgroup_make(monitor->plan, monitor->container->id, monitor->container->cgroup, &subject);
-	if (fd < 0)
-		monitor_fail(monitor, OP_CGROUP, "cgroup", subject);
-	return fd;
-}
-
-/* The image from which a process that joins goes on is made outside: inside, the container could name it. */
-static void enter_prepare(struct monitor *monitor, struct entry *entry)
-{
-	entry->image_fd = enter_sealed_image();
-	if (entry->image_fd < 0)
-		monitor_fail(monitor, OP_CONTAINER, "memfd_create", "");
-}
-
-void monitor_start(struct monitor *monitor)
-{
-	const char *call, *subject;
-	char number[16];
-	int pair[2];
-
-	monitor->signals_fd = take_signals(&monitor->signals);
-	if (monitor->signals_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		monitor_fail(monitor, OP_ISOLATE, "socketpair", "");
-		return;
-	}
-	monitor->sync_fd = pair[0];
-	cleanup_fd int peer_fd = pair[1];
-	char **argv = first_arguments(monitor, number), **envp = command_environment(monitor->plan, monitor->variables);
-	struct entry entry = {
-		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = peer_fd, .extra_fd = monitor->extra_fd,
-		.image_fd = -1, .descriptors = monitor->descriptors, .joining = monitor->process_fd >= 0, .argv = argv,
-		.envp = envp, .relay = &monitor->relay,
-	};
-	if (!argv || !envp) {
-		errno = ENOMEM;
-		monitor_fail(monitor, OP_ISOLATE, "plan", "");
-		return;
-	}
-	cleanup_fd int cgroup_fd = make_cgroup(monitor);
-	if (!monitor->failed && entry.joining)
-		enter_prepare(monitor, &entry);
-	if (!monitor->failed)
-		fork_first(monitor, &entry, cgroup_fd);
-	close_fd(&entry.image_fd);
-	close_fd(&monitor->relay.pipe_fd);
-	monitor->relay.pipe_fd = -1;
-	free(envp);
-	free(argv);
-	if (monitor->failed)
-		return;
-	if (!entry.joining && map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
-		monitor_fail(monitor, OP_MAP_IDS, call, subject);
-		return;
-	}
-	say_hello(monitor, &monitor->signals);
-	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
-		monitor_fail(monitor, OP_REGISTER, "write", "pid");
 }
 
 /* --- while it runs ---------------------------------------------------------------------------------- */
@@ -282,6 +128,12 @@ static void release_streams(const struct relay *relay)
 			dup2(null_fd, fd);
 }
 
+/* The host's number of the container's first process. */
+static pid_t first_process(const struct monitor *monitor)
+{
+	return monitor->init > 0 ? monitor->init : monitor->container->pid;
+}
+
 /* Run the hooks of `stage` with the container's state, of which `status` is not the process's to tell. */
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status)
 {
@@ -292,8 +144,7 @@ void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum
 
 	if (!hooks_present(monitor->plan, stage))
 		return;
-	char *document = container_document(monitor->plan, monitor->container->id,
-					    monitor->init > 0 ? monitor->init : monitor->container->pid, status,
+	char *document = container_document(monitor->plan, monitor->container->id, first_process(monitor), status,
 					    monitor->container->created);
 	if (!document) {
 		errno = ENOMEM;
@@ -389,17 +240,20 @@ static bool take_message(struct monitor *monitor)
 
 static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 {
-	return (goal == GOAL_CREATED && monitor->created) || (goal == GOAL_RUNNING && monitor->running);
+	return (goal == GOAL_CREATED && monitor->created) || (goal == GOAL_RUNNING && monitor->running) ||
+	       (goal == GOAL_NOTIFIED && monitor->notified);
 }
 
 /* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
-	enum { SIGNALS, SYNC, RELAY, EVENTS = RELAY + RELAY_EVENTS };
+	enum { SIGNALS, SYNC, NOTIFY, WATCHED, RELAY, EVENTS = RELAY + RELAY_EVENTS };
 	bool has_reaper = plan_find(monitor->plan, OP_REAPER);
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
 		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
+		[NOTIFY] = { .fd = monitor->notify_fd, .events = POLLIN },
+		[WATCHED] = { .fd = monitor->watched_fd, .events = POLLIN },
 	};
 
 	while (!reached(monitor, goal)) {
@@ -418,6 +272,10 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 			    info.si_pid)
 				return;
 		}
+		if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
+			monitor->notified = true;
+		if (events[WATCHED].revents && !events[SYNC].revents)
+			return;
 		if (events[SYNC].revents && !take_message(monitor)) {
 			if (has_reaper || !monitor->ready || monitor->failed)
 				return;

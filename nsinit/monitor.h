@@ -24,8 +24,9 @@ struct monitor {
 	unsigned int descriptors; /* so many from 3 on are the command's */
 	int process_fd; /* owned; the first process of a container that is joined, or -1 */
 	int extra_fd; /* owned; see INIT_EXTRA_FD, or -1 */
+	int notify_fd; /* owned; where the container says that it is ready, or -1 */
+	int watched_fd; /* not owned; a process that is not our child, and with which all ends, or -1 */
 	const char *console_socket; /* where the terminal goes, or NULL */
-	const char *listener_document; /* of the process, for a seccomp listener */
 
 	int sync_fd; /* owned */
 	int signals_fd; /* owned */
@@ -36,6 +37,7 @@ struct monitor {
 	bool created; /* it waits at the start gate */
 	bool ready; /* the command's exec was tried */
 	bool running; /* and has succeeded */
+	bool notified; /* it has said that it is ready */
 	bool exited; /* `status` was reported */
 	bool failed; /* `failure` was reported */
 	int status;
@@ -43,9 +45,10 @@ struct monitor {
 };
 
 /* How far to go. */
-enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_END };
+enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .extra_fd = -1, \
+	.notify_fd = -1, .watched_fd = -1, \
 	.registration = { .fd = -1, .parent_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);

@@ -72,11 +72,13 @@ int op_start_gate(struct run *run, const struct plan_start_gate *op)
 	const struct sync_message created = { .type = SYNC_CREATED };
 
 	(void)op;
-	/* From the word on the container is there whether or not its maker is. */
+	/* From the answer on, which says that it has been written down, the container is there whether or not its
+	 * maker is; without one, nobody would ever find it. */
 	if (run->hello.options & SYNC_OUTLIVES && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
 	if (sync_send(run->sync_fd, &created) < 0)
 		_exit(EXIT_OWN_FAILURE);
+	await(run, SYNC_RESUME);
 	if (run->gate_fd >= 0 && go_through(run) < 0)
 		return -1;
 	await(run, SYNC_START);

@@ -11,7 +11,7 @@ enum sync_type {
 	SYNC_HELLO = 1, /* what only the host's side knows */
 	SYNC_MAPPED, /* the helpers have filled the id maps */
 	SYNC_SIGNAL, /* pass `number` to the command; `flag`: to its process group */
-	SYNC_RESUME, /* the hooks that were asked for have been run */
+	SYNC_RESUME, /* what was asked for has been done: HOOKS are run, what was CREATED is written down */
 	SYNC_START, /* go through the start gate */
 	/* to the monitor */
 	SYNC_TERMINAL, /* with a descriptor: the master of the sandbox's terminal */

@@ -15,6 +15,7 @@
 #include "engine.h"
 #include "hooks.h"
 #include "monitor.h"
+#include "notify.h"
 #include "python.h"
 #include "sys.h"
 
@@ -94,6 +95,9 @@ int verb_start(const struct engine_call *call)
 	monitor.plan = &plan;
 	monitor.container = &container;
 	relay_none(&monitor.relay);
+	cleanup_fd int process_fd = container_process(&container);
+	monitor.watched_fd = process_fd;
+	monitor.notify_fd = notify_open(&container, &plan);
 	monitor.sync_fd = container_connect(&container);
 	if (monitor.sync_fd < 0 || sync_send(monitor.sync_fd, &start) < 0)
 		return -1;
@@ -105,9 +109,10 @@ int verb_start(const struct engine_call *call)
 	}
 	if (!monitor.failed) {
 		monitor_run_hooks(&monitor, HOOK_POSTSTART, CONTAINER_RUNNING);
+		if (!monitor.failed && monitor.notify_fd >= 0 && container_unlock(&container) == 0)
+			monitor_attend(&monitor, GOAL_NOTIFIED);
 		if (!monitor.failed)
 			return 0;
-		cleanup_fd int process_fd = container_process(&container);
 		if (process_fd >= 0)
 			sys_pidfd_send_signal(process_fd, SIGKILL);
 	}

@@ -1,0 +1,17 @@
+/* The readiness of a container, sd_notify(3): it says so to a socket of its own, and we to the one that we were given. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "container.h"
+#include "plan.h"
+
+/* Make the directory that is bound into the container; nothing to do where the plan asks for none. */
+int notify_prepare(const struct container *container, const struct plan *plan);
+
+/* The socket in it, or -1 where the plan asks for none or it cannot be had. */
+int notify_open(const struct container *container, const struct plan *plan);
+
+/* Read what the container says; true: it is ready, and the host has been told, with `pid` as the main process. */
+bool notify_pass(int socket_fd, const struct plan *plan, pid_t pid);
