@@ -44,9 +44,10 @@ bench *arguments:
     @mkdir -p .build/results
     @tests/as_user python tests/bench/bench.py --json-fd 3 {{ arguments }} 3>.build/results/bench.json
 
-# Write docs/profiles.md anew from the profile schema.
+# Write anew what is generated from declarations: docs/profiles.md, and the table by which a config.json is read quickly.
 docs:
     python -m sandbox.profile.reference > docs/profiles.md
+    python -m sandbox.spec.tabulate > .build/table.py && mv .build/table.py sandbox/spec/table.py
 
 # Remove the environment and everything built.
 clean:

@@ -6,26 +6,53 @@ too many is somebody else's.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
 from sandbox.errors import HostError
-from sandbox.plan.inputs import Inputs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from sandbox.plan.inputs import Inputs
 
 ID_LIMIT = 2**32 - 1  # (uid_t)-1 means "no id"
 
 
-class Range(NamedTuple):
+class Range:
     """`size` consecutive ids from `start`."""
 
-    start: int
-    size: int
+    __slots__ = ("size", "start")
+
+    def __init__(self, start: int, size: int) -> None:
+        self.start = start
+        self.size = size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Range) and (self.start, self.size) == (other.start, other.size)
+
+    def __hash__(self) -> int:
+        return hash((self.start, self.size))
+
+    def __repr__(self) -> str:
+        return f"Range({self.start}, {self.size})"
 
 
-class Account(NamedTuple):
+class Account:
     """What passwd(5) says of a user."""
 
-    name: str
-    home: str
+    __slots__ = ("home", "name")
+
+    def __init__(self, name: str, home: str) -> None:
+        self.name = name
+        self.home = home
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Account) and (self.name, self.home) == (other.name, other.home)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.home))
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r}, {self.home!r})"
 
 
 def account(uid: int, inputs: Inputs) -> Account | None:

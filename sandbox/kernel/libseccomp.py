@@ -8,14 +8,19 @@ the default action.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import struct
-from typing import Any
 
 from sandbox.errors import HostError, SpecError
-from sandbox.spec.runtime import Seccomp, Syscall, SyscallArg
-from sandbox.spec.seccomp import ACTIONS, ARCHITECTURES, CARRY_ERRNO, FLAGS, OPERATORS, check
+from sandbox.spec.seccomp import ACTIONS, ARCHITECTURES, CARRY_ERRNO, OPERATORS, check, filter_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.spec.runtime import Seccomp, Syscall, SyscallArg
+
+__all__ = ["compile_filter", "filter_flags", "library_path", "unknown_names"]
 
 _LIBRARY = "libseccomp.so.2"
 _OLDEST = (2, 5, 0)  # the first with the binary tree and NOTIFY
@@ -59,22 +64,21 @@ def compile_filter(seccomp: Seccomp) -> bytes:
         library.seccomp_release(context)
 
 
+def library_path() -> str:
+    """Return the file from which libseccomp was loaded, "" where that is not to be known."""
+    _library()
+    with open("/proc/self/maps") as file:
+        for line in file:
+            place = line.partition("/")[2].rstrip("\n")
+            if f"/{place}".rpartition("/")[2].startswith("libseccomp.so"):
+                return f"/{place}"
+    return ""
+
+
 def unknown_names(seccomp: Seccomp) -> list[str]:
     """Return the calls of `seccomp` that this libseccomp has not heard of, for which there will be no rule."""
     resolve = _library().seccomp_syscall_resolve_name
     return [name for rule in seccomp.syscalls for name in rule.names if resolve(name.encode()) == _UNKNOWN_NAME]
-
-
-def filter_flags(seccomp: Seccomp) -> int:
-    """Return `flags` as seccomp(2) takes them.
-
-    Raises SpecError for a flag that does not exist.
-    """
-    check(seccomp)
-    flags = 0
-    for name in seccomp.flags:
-        flags |= FLAGS[name]
-    return flags
 
 
 def _action(name: str, number: int | None) -> int:
@@ -135,10 +139,19 @@ def _refused(result: int, where: str) -> SpecError:
     return SpecError(f"{os.strerror(-result)} (libseccomp)", where=where)
 
 
-@functools.cache
+_loaded: Any = None
+
+
 def _library() -> Any:
     """Return libseccomp, its functions typed."""
-    import ctypes  # late: 1.5 ms that a run with a kept plan, or without a filter, does not owe
+    global _loaded
+    if _loaded is None:
+        _loaded = _load()
+    return _loaded
+
+
+def _load() -> Any:
+    import ctypes  # late: 1.5 ms that a run with a kept plan or filter, or without one, does not owe
 
     try:
         library = ctypes.CDLL(_LIBRARY)

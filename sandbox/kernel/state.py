@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 
 from sandbox.errors import HostError
-from sandbox.plan.inputs import Inputs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.plan.inputs import Inputs
 
 PLANS_KEPT = 256
 """More kept plans than this, and the oldest go."""
+
+FILTERS_KEPT = 64
+"""The same for compiled filters."""
 
 
 def state_dir(inputs: Inputs) -> str:
@@ -35,9 +40,31 @@ def state_dir(inputs: Inputs) -> str:
         _make(base)
     path = os.path.join(os.path.realpath(base), "sandbox")
     _make(path)
+    _make_members(path)
+    return path
+
+
+def make_root(path: str) -> str:
+    """Make the directory that an engine chose for the state (--root), and return it without symlinks.
+
+    Raises HostError where others could write to it.
+    """
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"cannot make {path}: {error.strerror}", hint="name a directory of your own by --root"
+        ) from error
+    path = os.path.realpath(path)
+    if not _ours_alone(path):
+        raise HostError(f"{path} can be written by others", hint="name a directory of your own by --root")
+    _make_members(path)
+    return path
+
+
+def _make_members(path: str) -> None:
     for name in ("plans", "containers"):
         _make(f"{path}/{name}")
-    return path
 
 
 def _ours_alone(path: str) -> bool:
@@ -73,24 +100,31 @@ def keep_plan(state: str, name: str, data: bytes) -> int:
     The plan appears whole or not at all.  Where it cannot be kept (no space, read-only) it lives in
     memory for this run.
     """
-    directory = f"{state}/plans"
+    descriptor = keep(f"{state}/plans", name, data)
+    if descriptor < 0:
+        return plan_in_memory(data)
+    # Not the one that was written through: nobody should find a way to write by it.
+    reader = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(descriptor)
+    return reader
+
+
+def keep(directory: str, name: str, data: bytes) -> int:
+    """Write a file into the directory of what is kept, and return a descriptor open on it; -1 where that fails."""
     temporary = f"{directory}/{name}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
-        return plan_in_memory(data)
+        return -1
     try:
         _write(descriptor, data)
         os.rename(temporary, f"{directory}/{name}")
     except OSError:
         os.close(descriptor)
         os.unlink(temporary)
-        return plan_in_memory(data)
+        return -1
     _prune(directory)
-    # Not the one that was written through: nobody should find a way to write by it.
-    reader = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    os.close(descriptor)
-    return reader
+    return descriptor
 
 
 def plan_in_memory(data: bytes) -> int:
@@ -107,20 +141,27 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _prune(directory: str) -> None:
-    """Remove what a killed writer left, and the oldest plans beyond PLANS_KEPT."""
-    plans: list[tuple[float, str]] = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.endswith(".tmp"):
-                writer = entry.name.split(".")[-2]
-                if not os.path.exists(f"/proc/{writer}"):
-                    _remove(entry.path)
-            elif entry.name.endswith(".plan"):
-                plans.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
-    for _, path in sorted(plans)[: max(0, len(plans) - PLANS_KEPT)]:
-        _remove(path)
+    """Remove what a killed writer left, and the oldest of what is kept beyond its number."""
+    names = os.listdir(directory)
+    for name in names:
+        if name.endswith(".tmp") and not os.path.exists(f"/proc/{name.split('.')[-2]}"):
+            _remove(f"{directory}/{name}")
+    for suffix, most in ((".plan", PLANS_KEPT), (".bpf", FILTERS_KEPT)):
+        paths = [f"{directory}/{name}" for name in names if name.endswith(suffix)]
+        if len(paths) > most:
+            for path in sorted(paths, key=_age)[: len(paths) - most]:
+                _remove(path)
+
+
+def _age(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except FileNotFoundError:  # another sandbox was quicker
+        return 0
 
 
 def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):  # another sandbox was quicker
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass  # as above

@@ -33,7 +33,8 @@ def fill(own: int, inside: int, ranges: list[Range]) -> list[IdMapping]:
     """Return a map in which `own` is `inside`, and `ranges` follow one another from 0 around it."""
     result = [IdMapping(container_id=inside, host_id=own, size=1)]
     at = 0
-    for start, count in ranges:
+    for entry in ranges:
+        start, count = entry.start, entry.size
         while count and at < ID_LIMIT:
             if at == inside:
                 at += 1

@@ -10,7 +10,10 @@ linux/audit.h and seccomp.h.
 from __future__ import annotations
 
 from sandbox.errors import SpecError
-from sandbox.spec.runtime import Seccomp, Syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.spec.runtime import Seccomp, Syscall
 
 # SECCOMP_RET_*, without the 16 bits of data that TRACE and ERRNO carry.
 ACTIONS = {
@@ -89,10 +92,18 @@ def check(seccomp: Seccomp, where: str = "linux.seccomp") -> None:
         raise SpecError("SCMP_ACT_NOTIFY cannot be the default action", where=f"{where}.defaultAction")
     for index, name in enumerate(seccomp.architectures):
         _check_word(name, ARCHITECTURES, f"{where}.architectures[{index}]")
-    for index, name in enumerate(seccomp.flags):
-        _check_word(name, FLAGS, f"{where}.flags[{index}]")
+    filter_flags(seccomp, where)
     for index, rule in enumerate(seccomp.syscalls):
         _check_rule(rule, f"{where}.syscalls[{index}]")
+
+
+def filter_flags(seccomp: Seccomp, where: str = "linux.seccomp") -> int:
+    """Return `flags` as seccomp(2) takes them.  Raises SpecError for one that does not exist."""
+    flags = 0
+    for index, name in enumerate(seccomp.flags):
+        _check_word(name, FLAGS, f"{where}.flags[{index}]")
+        flags |= FLAGS[name]
+    return flags
 
 
 def _check_rule(rule: Syscall, where: str) -> None:
