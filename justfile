@@ -39,7 +39,7 @@ sanitize *arguments:
 fuzz seconds="60":
     tests/fuzz/run {{ seconds }}
 
-# Compare start-up times with bubblewrap, crun, runc and firejail; all times land in .build/results/bench.json.
+# Compare times with those of bubblewrap, crun, runc and firejail: ./dev bench [GROUP…]; all land in .build/results/bench.json.
 bench *arguments:
     @mkdir -p .build/results
     @tests/as_user python tests/bench/bench.py --json-fd 3 {{ arguments }} 3>.build/results/bench.json

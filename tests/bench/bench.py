@@ -1,10 +1,11 @@
-"""Start-up times against bubblewrap, crun, runc and firejail, on equal work: ./dev bench
+"""Times against bubblewrap, crun, runc and firejail, on equal work: ./dev bench [GROUP…]
 
-Every peer starts `true` under what `sandbox spec -p build` says: crun and runc from the bundle itself,
+Group `start`: every peer starts `true` under what `sandbox spec -p build` says: crun and runc from the bundle itself,
 bubblewrap with the same namespaces, mounts, masks and environment given as options.  bubblewrap goes
 without a seccomp filter, as it takes one only from an open descriptor, and firejail with options of its
-own that come nearest: for both that is less work than ours, not more.  All run in turn, in several
-rounds, as whoever calls this; the table shows medians over all rounds.
+own that come nearest: for both that is less work than ours, not more.  Group `oci`: `sandbox-oci` against runc and crun, verb by
+verb, on one bundle (`oci.py`); group `podman`: podman with each of the three as its runtime.  All run in turn, in
+several rounds, as whoever calls this; the tables show medians over all rounds.
 """
 
 from __future__ import annotations
@@ -32,13 +33,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox")
 NAMESPACES = {"user", "ipc", "pid", "network", "uts", "cgroup"}  # bubblewrap's mount namespace is not asked for
 
-TARGETS = (
-    # ours, at most this many times, the peer
-    ("warm", 0.9, "bwrap"),
-    ("warm", 0.4, "crun"),
-    ("warm", 0.15, "runc"),
-    ("first", 2.5, "runc"),
-)
+Target = tuple[str, float, str]
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,28 @@ class Contender:
     name: str
     command: list[str]
     prepare: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is measured together: the times of `contenders` as multiples of those of `peers`."""
+
+    title: str
+    contenders: list[Contender]
+    peers: tuple[str, ...]
+    targets: tuple[Target, ...]
+    labels: dict[str, str]
+    finish: tuple[list[str], ...] = ()  # what is to be called at the end
+
+
+TARGETS: tuple[Target, ...] = (
+    # ours, at most this many times, the peer
+    ("warm", 0.9, "bwrap"),
+    ("warm", 0.4, "crun"),
+    ("warm", 0.15, "runc"),
+    ("first", 2.5, "runc"),
+)
+LABELS = {"warm": "sandbox run, kept plan", "first": "sandbox run, no kept plan"}
 
 
 # --- the same work for all ---
@@ -109,13 +126,14 @@ def firejail() -> list[str]:
     ]  # fmt: skip
 
 
-def contenders(work: Path) -> list[Contender]:
+def starts(work: Path) -> Group:
+    """Give the group `start`."""
     ours = [str(BINARY), "run", "-p", "build", "--", "true"]
     bundle = work / "bundle"
     subprocess.run([BINARY, "spec", "-p", "build", "--output", bundle, "--", "true"], check=True)
     spec = json.loads((bundle / "config.json").read_text())
     plans = Path(os.environ["XDG_RUNTIME_DIR"], "sandbox/plans")
-    return [
+    contenders = [
         Contender("warm", ours),
         Contender("bwrap", bubblewrap(spec)),
         Contender("crun", ["crun", "--root", f"{work}/crun", "run", "--bundle", str(bundle), "bench-crun"]),
@@ -123,6 +141,8 @@ def contenders(work: Path) -> list[Contender]:
         Contender("firejail", firejail()),
         Contender("first", ours, ["rm", "-rf", str(plans)]),
     ]
+    peers = ("bwrap", "crun", "runc", "firejail")
+    return Group("time to start and end `true`", contenders, peers, TARGETS, LABELS)
 
 
 # --- measuring ---
@@ -133,11 +153,13 @@ def usable(contender: Contender, console: Console) -> bool:
     if not shutil.which(contender.command[0]):
         console.print(f"{contender.name}: not installed", style="yellow", markup=False)
         return False
+    if contender.prepare:
+        subprocess.run(contender.prepare, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     result = subprocess.run(contender.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if result.returncode == 0:
         return True
     console.print(f"{contender.name} fails: {result.stderr.strip()}", style="red", markup=False)
-    if contender.command[0] == str(BINARY):
+    if contender.command[0].startswith(str(BINARY)):
         sys.exit(1)
     return False
 
@@ -178,6 +200,8 @@ def workplace() -> Iterator[Path]:
 
 
 def version(command: str) -> str:
+    if not shutil.which(command):
+        return "absent"
     result = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
     lines = result.stdout.splitlines()
     return lines[0].removeprefix(command).removeprefix(" version").strip() if lines else ""
@@ -207,72 +231,97 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f}"
 
 
-def show(times: dict[str, list[float]], about: dict[str, Any], console: Console) -> bool:
+def show(group: Group, times: dict[str, list[float]], console: Console) -> bool:
     """Print the table; return whether every target that could be measured was reached."""
     medians = {name: statistics.median(values) for name, values in times.items()}
-    labels = {"warm": "sandbox run, kept plan", "first": "sandbox run, no kept plan"}
-    peers = [name for name in medians if name not in labels]
-    table = Table(title="time to start and end `true`, as medians")
+    peers = [name for name in medians if name in group.peers]
+    columns = peers if len(peers) < 6 else []  # else the ratios that matter are said below
+    table = Table(title=f"{group.title}, as medians")
     table.add_column("")
-    for heading in ("median ms", "least", "spread", "runs", *(f"/ {name}" for name in peers)):
+    for heading in ("median ms", "least", "spread", "runs", *(f"/ {name}" for name in columns)):
         table.add_column(heading, justify="right")
     for name, values in times.items():
         quarters = statistics.quantiles(values, n=4)
         table.add_row(
-            labels.get(name, name),
+            group.labels.get(name, name),
             milliseconds(medians[name]),
             milliseconds(min(values)),
             milliseconds(quarters[2] - quarters[0]),
             str(len(values)),
-            *(f"{medians[name] / medians[peer]:.2f}" for peer in peers),
+            *(f"{medians[name] / medians[peer]:.2f}" for peer in columns),
         )
     console.print(table)
     reached = True
-    for ours, limit, peer in TARGETS:
+    for ours, limit, peer in group.targets:
         if ours in medians and peer in medians:
             ratio = medians[ours] / medians[peer]
             reached &= ratio <= limit
             console.print(
-                f"{'reached' if ratio <= limit else 'MISSED '}  {labels[ours]}: {ratio:.2f} of {peer}, at most {limit}",
+                f"{'reached' if ratio <= limit else 'MISSED '}  {group.labels.get(ours, ours)}: "
+                f"{ratio:.2f} of {group.labels.get(peer, peer)}, at most {limit}",
                 markup=False,
                 highlight=False,
             )
+    return reached
+
+
+def show_machine(about: dict[str, Any], console: Console) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     console.print(
         f"{about['cpu']}, {about['cores']} cores; {about['system']}, Linux {about['kernel']}", highlight=False
     )
     console.print(versions, highlight=False)
-    return reached
+
+
+def measure_group(group: Group, rounds: int, runs: int, work: Path, console: Console) -> dict[str, list[float]]:
+    """Return the times of each contender that works here, taken in turn."""
+    try:
+        field = [contender for contender in group.contenders if usable(contender, console)]
+        times: dict[str, list[float]] = {contender.name: [] for contender in field}
+        for _ in range(rounds):
+            for contender in field:
+                times[contender.name] += measure(contender, runs, work / "hyperfine.json")
+    finally:
+        for command in group.finish:
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return times
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./dev bench", description="Compare start-up times.")
+    import oci  # here, as it imports from us
+
+    groups = {"start": starts, "oci": oci.verbs}
+    parser = argparse.ArgumentParser(prog="./dev bench", description="Compare times with those of others.")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(groups)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=5, help="how often all have their turn (default 5)")
     parser.add_argument("--runs", type=int, default=20, help="starts per turn (default 20)")
     parser.add_argument("--json-fd", type=int, metavar="FD", help="write all times to this open descriptor")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     options = parser.parse_args()
+    if unknown := set(options.groups) - groups.keys():
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
     console = Console(width=int(os.environ.get("COLUMNS", "120")))
-    with workplace() as work:
-        field = [contender for contender in contenders(work) if usable(contender, console)]
-        times: dict[str, list[float]] = {contender.name: [] for contender in field}
-        for _ in range(options.rounds):
-            for contender in field:
-                times[contender.name] += measure(contender, options.runs, work / "hyperfine.json")
-        about = machine([name for name in times if name not in ("warm", "first")])
-    reached = show(times, about, console)
+    reached = True
+    results: dict[str, Any] = {}
+    for name in options.groups or groups:
+        with workplace() as work:
+            group = groups[name](work)
+            times = measure_group(group, options.rounds, options.runs, work, console)
+            reached &= show(group, times, console)
+            results[name] = {
+                "medians": {name: statistics.median(values) for name, values in times.items()},
+                "commands": {contender.name: contender.command for contender in group.contenders},
+                "times": times,
+            }
+    about = machine(["bwrap", "crun", "runc", "firejail", "podman"])
+    show_machine(about, console)
     if options.json_fd is not None:
-        result = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": about,
-            "medians": {name: statistics.median(values) for name, values in times.items()},
-            "commands": {contender.name: contender.command for contender in field},
-            "times": times,
-        }
+        result = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": about, "groups": results}
         with open(options.json_fd, "w") as file:
             json.dump(result, file, indent=1)
     sys.exit(0 if reached or not options.check else 1)
 
 
 if __name__ == "__main__":
+    sys.modules["bench"] = sys.modules["__main__"]
     main()
