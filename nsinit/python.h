@@ -3,8 +3,8 @@
 
 #include "sync.h"
 
-/* What Python changes of our signals, and whoever comes after it puts back (bits). */
-enum python_signals { RESET_PIPE = 1, RESET_XFSZ = 2, UNBLOCK_INT = 4 };
+/* What Python changes of our signals and of the environment, and whoever comes after it puts back (bits). */
+enum python_signals { RESET_PIPE = 1, RESET_XFSZ = 2, UNBLOCK_INT = 4, UNSET_CTYPE = 8 };
 
 /* Execute Python with our command line `argv`, in which the command, if we know it, begins at
  * `command_at`; returns only if that failed, with an exit status. */
