@@ -1,9 +1,10 @@
-/* What makes the sandbox look like a machine of its own: names, loopback, sysctls. */
+/* What makes the sandbox look like a machine of its own: names, loopback, sysctls, clocks. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -60,4 +61,27 @@ int op_sysctl(struct run *run, const struct plan_sysctl *op)
 	if (write(fd, value, strlen(value)) < 0)
 		return refuse(run, "write", path);
 	return 0;
+}
+
+/* Who makes a time namespace is not in it, and may set its clocks until somebody is, time_namespaces(7). */
+int op_time_namespace(struct run *run, const struct plan_time_namespace *op)
+{
+	const char *offsets = plan_text(run->plan, op->offsets);
+	const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return refuse(run, "unshare", "");
+	if (*offsets) {
+		cleanup_fd int fd = sys_openat2(run->proc_fd, "self/timens_offsets", O_WRONLY, resolve);
+
+		if (fd < 0)
+			return refuse(run, "openat2", "/proc/self/timens_offsets");
+		if (write(fd, offsets, strlen(offsets)) < 0)
+			return refuse(run, "write", "/proc/self/timens_offsets");
+	}
+	cleanup_fd int directory_fd = sys_openat2(run->proc_fd, "self/ns", O_PATH | O_DIRECTORY, resolve);
+	cleanup_fd int namespace_fd = openat(directory_fd, "time_for_children", O_RDONLY | O_CLOEXEC);
+	if (namespace_fd < 0)
+		return refuse(run, "openat", "/proc/self/ns/time_for_children");
+	return setns(namespace_fd, CLONE_NEWTIME) < 0 ? refuse(run, "setns", "/proc/self/ns/time_for_children") : 0;
 }

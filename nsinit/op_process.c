@@ -1,21 +1,15 @@
-/* What the command is: credentials, session, limits, filter. */
+/* Who the command is: credentials, label, keyring, and process 1 beside it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
+#include <linux/keyctl.h>
 #include <linux/openat2.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -77,38 +71,73 @@ int op_credentials(struct run *run, const struct plan_credentials *op)
 	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	if (op->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_NO_NEW_PRIVS", "");
-	/* Changed credentials have cleared it. */
-	if (getpid() == 1 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+	/* Changed credentials have cleared it, others have not. */
+	const bool stays = run->joining && run->hello.options & SYNC_OUTLIVES;
+	if ((getpid() == 1 || stays) && prctl(PR_SET_PDEATHSIG, stays ? 0 : SIGKILL, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
 	return 0;
 }
 
-int op_open_terminal(struct run *run, const struct plan_open_terminal *op)
+/* Let the command's exec give it the label: by the kernel's own procfs, whatever the image shows as /proc (runc
+ * CVE-2019-19921, CVE-2023-28642, CVE-2025-52881). */
+int op_set_label(struct run *run, const struct plan_set_label *op)
 {
-	struct sync_message message = { .type = SYNC_TERMINAL };
-	struct stat status;
-	int unlocked = 0;
+	const char *value = plan_text(run->plan, op->value);
+	const bool apparmor = op->kind == LABEL_APPARMOR;
+	const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
+	char command[PATH_MAX];
+
+	/* The file that is AppArmor's own is newer than the one that it shares. */
+	int opened = apparmor ? sys_openat2(run->proc_fd, "self/attr/apparmor/exec", O_WRONLY, resolve) : -1;
+	if (!apparmor || (opened < 0 && errno == ENOENT))
+		opened = sys_openat2(run->proc_fd, "self/attr/exec", O_WRONLY, resolve);
+	cleanup_fd int fd = opened;
+	if (fd < 0)
+		return refuse(run, "openat2", "/proc/self/attr/exec");
+	int length = snprintf(command, sizeof(command), "%s%s", apparmor ? "exec " : "", value);
+	if (length < 0 || (size_t)length >= sizeof(command))
+		return refuse_with(run, ENAMETOOLONG, "write", value);
+	if (write(fd, command, (size_t)length) < 0)
+		return refuse(run, "write", value);
+	return 0;
+}
+
+/* --- keyring ---------------------------------------------------------------------------------------- */
+
+/* What the keyring's owner, or in a user namespace anybody, may do with it: look for it, keyctl_setperm(3). */
+enum { KEY_USER_SEARCH = 0x00080000, KEY_OTHER_SEARCH = 0x00000008 };
+
+static int let_search(struct run *run, long keyring)
+{
+	char description[512];
+	unsigned int permissions;
+
+	long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, keyring, description, sizeof(description));
+	if (size < 0)
+		return refuse(run, "KEYCTL_DESCRIBE", "");
+	/* type;uid;gid;permissions;description */
+	if ((size_t)size > sizeof(description) || sscanf(description, "%*[^;];%*d;%*d;%x;", &permissions) != 1)
+		return refuse_with(run, EBADMSG, "KEYCTL_DESCRIBE", "");
+	permissions |= plan_find(run->plan, OP_MAP_IDS) ? KEY_OTHER_SEARCH : KEY_USER_SEARCH;
+	if (syscall(SYS_keyctl, KEYCTL_SETPERM, keyring, permissions) < 0)
+		return refuse(run, "KEYCTL_SETPERM", "");
+	return 0;
+}
+
+/* A kernel without keyrings has none of the caller's to keep from the container. */
+int op_join_keyring(struct run *run, const struct plan_join_keyring *op)
+{
+	char name[512];
 
 	(void)op;
-	if (!run->hello.number)
+	if (run->hello.options & SYNC_KEEP_KEYRING)
 		return 0;
-	cleanup_fd int master_fd = open_below(run, "/dev/pts/ptmx", O_RDWR | O_NOCTTY);
-	if (master_fd < 0 || fstat(master_fd, &status) < 0)
-		return refuse(run, "openat2", "/dev/pts/ptmx");
-	if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(5, 2))
-		return refuse_with(run, ENODEV, "fstat", "/dev/pts/ptmx");
-	if (ioctl(master_fd, TIOCSPTLCK, &unlocked) < 0)
-		return refuse(run, "TIOCSPTLCK", "/dev/pts/ptmx");
-	/* By the master, not by the name: the slave of this very instance. */
-	run->slave_fd = ioctl(master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (run->slave_fd < 0)
-		return refuse(run, "TIOCGPTPEER", "/dev/pts/ptmx");
-	if (run->hello.flag && (tcsetattr(run->slave_fd, TCSANOW, &run->hello.terminal) < 0 ||
-				ioctl(master_fd, TIOCSWINSZ, &run->hello.window) < 0))
-		return refuse(run, "tcsetattr", "/dev/pts/ptmx");
-	if (sync_send_fd(run->sync_fd, &message, master_fd) < 0)
-		return refuse(run, "sendmsg", "terminal");
-	return 0;
+	snprintf(name, sizeof(name), "_ses.%s", run->id);
+	long keyring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+	if (keyring < 0)
+		return errno == ENOSYS ? 0 : refuse(run, "KEYCTL_JOIN_SESSION_KEYRING", "");
+	/* A process that joins finds what the first has made. */
+	return run->joining ? 0 : let_search(run, keyring);
 }
 
 int op_reaper(struct run *run, const struct plan_reaper *op)
@@ -125,82 +154,3 @@ int op_reaper(struct run *run, const struct plan_reaper *op)
 	return 0;
 }
 
-int op_new_session(struct run *run, const struct plan_new_session *op)
-{
-	(void)op;
-	if (setsid() < 0)
-		return refuse(run, "setsid", "");
-	if (run->slave_fd < 0)
-		return 0;
-	/* Where nobody types into it, a password prompt must fail rather than wait: then it is no controlling terminal. */
-	if (run->hello.number & 1 && ioctl(run->slave_fd, TIOCSCTTY, 0) < 0)
-		return refuse(run, "TIOCSCTTY", "");
-	for (int fd = 0; fd < 3; fd++)
-		if (run->hello.number >> fd & 1 && dup2(run->slave_fd, fd) < 0)
-			return refuse(run, "dup2", "");
-	return 0;
-}
-
-int op_set_rlimit(struct run *run, const struct plan_set_rlimit *op)
-{
-	struct rlimit limit = { .rlim_cur = op->soft, .rlim_max = op->hard };
-
-	return setrlimit(op->resource, &limit) < 0 ? refuse(run, "setrlimit", "") : 0;
-}
-
-int op_set_umask(struct run *run, const struct plan_set_umask *op)
-{
-	run->umask = op->mask & 0777;
-	return 0;
-}
-
-int op_set_nice(struct run *run, const struct plan_set_nice *op)
-{
-	return setpriority(PRIO_PROCESS, 0, (int)op->value) < 0 ? refuse(run, "setpriority", "") : 0;
-}
-
-int op_set_oom_score(struct run *run, const struct plan_set_oom_score *op)
-{
-	char text[16];
-	cleanup_fd int fd = sys_openat2(run->proc_fd, "self/oom_score_adj", O_WRONLY,
-					RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
-
-	if (fd < 0)
-		return refuse(run, "openat2", "/proc/self/oom_score_adj");
-	int length = snprintf(text, sizeof(text), "%d", (int)op->value);
-	if (write(fd, text, (size_t)length) < 0)
-		return refuse(run, "write", "/proc/self/oom_score_adj");
-	return 0;
-}
-
-/* A directory that we were left in from outside shows as "(unreachable)…" (runc CVE-2024-21626). */
-int op_working_directory(struct run *run, const struct plan_working_directory *op)
-{
-	const char *path = plan_text(run->plan, op->path);
-	char where[PATH_MAX];
-
-	if (op->again && run->arrived)
-		return 0;
-	if (chdir(path) < 0)
-		return refuse(run, "chdir", path);
-	if (syscall(SYS_getcwd, where, sizeof(where)) < 0)
-		return refuse(run, "getcwd", path);
-	if (where[0] != '/')
-		return refuse_with(run, ENOENT, "getcwd", path);
-	run->arrived = true;
-	return 0;
-}
-
-int op_seccomp_filter(struct run *run, const struct plan_seccomp_filter *op)
-{
-	struct sock_fprog program = {
-		.len = (unsigned short)(op->program.size / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)(uintptr_t)plan_blob(run->plan, op->program),
-	};
-
-	if (op->program.size % sizeof(struct sock_filter) || op->program.size / sizeof(struct sock_filter) > BPF_MAXINSNS)
-		return refuse_with(run, EINVAL, "seccomp", "");
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, op->flags, &program) < 0)
-		return refuse(run, "seccomp", "");
-	return 0;
-}

@@ -40,6 +40,7 @@ struct run {
 	bool arrived; /* a working directory was changed to */
 	struct sync_message hello;
 	struct failure failure;
+	char name[256]; /* room for the subject of a failure that is no text of the plan */
 };
 
 /* Remember which call failed and on what; always returns -1, so that callers can

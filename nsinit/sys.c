@@ -88,6 +88,55 @@ pid_t sys_clone(uint64_t flags, int cgroup_fd, bool sibling)
 	return (pid_t)pid;
 }
 
+/* A thread that libc knows nothing of, on a stack of ours, which must not return.  Negative: errno, negated. */
+long sys_thread(void (*run)(void *argument), void *argument, void *stack_end)
+{
+	const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+	void **stack = stack_end;
+
+	*--stack = argument;
+	*--stack = (void *)run;
+#if defined(__x86_64__)
+	register long zero1 __asm__("r10") = 0;
+	register long zero2 __asm__("r8") = 0;
+	long result = SYS_clone;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "pop %%rax\n\t"
+			 "pop %%rdi\n\t"
+			 "call *%%rax\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "+a"(result)
+			 : "D"(flags), "S"(stack), "d"(0), "r"(zero1), "r"(zero2)
+			 : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+	register long result __asm__("x0") = (long)flags;
+	register void *child_stack __asm__("x1") = stack;
+	register long zero1 __asm__("x2") = 0;
+	register long zero2 __asm__("x3") = 0;
+	register long zero3 __asm__("x4") = 0;
+	register long number __asm__("x8") = SYS_clone;
+
+	__asm__ volatile("svc #0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x29, xzr\n\t"
+			 "ldp x1, x0, [sp], #16\n\t"
+			 "blr x1\n\t"
+			 "brk #0\n"
+			 "1:"
+			 : "+r"(result)
+			 : "r"(child_stack), "r"(zero1), "r"(zero2), "r"(zero3), "r"(number)
+			 : "memory");
+#else
+#error "how does a thread start here?"
+#endif
+	return result;
+}
+
 int sys_pidfd_open(pid_t pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);

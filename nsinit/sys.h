@@ -30,6 +30,7 @@ int sys_pivot_root(const char *root, const char *old);
 int sys_detach(const char *path);
 int sys_execveat(int fd, char *const argv[], char *const envp[]);
 pid_t sys_clone(uint64_t flags, int cgroup_fd, bool sibling);
+long sys_thread(void (*run)(void *argument), void *argument, void *stack_end);
 int sys_pidfd_open(pid_t pid);
 int sys_pidfd_send_signal(int process_fd, int number);
 int sys_close_on_exec_from(unsigned int first_fd);

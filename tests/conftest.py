@@ -16,10 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from needs import CACHE, CHECKOUT, why_not
+
+if TYPE_CHECKING:
+    from plan_world import PlanWorld
 
 NO_SKIP = os.environ.get("SANDBOX_NO_SKIP", "") not in ("", "0")
 BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox")
@@ -151,6 +154,14 @@ def runtime_dir(secret: str) -> Iterator[Path]:
 def hello_source(project: Path) -> Path:
     """Return a copy of Debian's source package hello in the project; mark the test needs("hello_source")."""
     return Path(shutil.copytree(CACHE / "hello", project / "hello", symlinks=True))
+
+
+@pytest.fixture
+def run_plan(tmp_path: Path) -> PlanWorld:
+    """Return a small root file system, and what runs a command in it by operations of the test's."""
+    from plan_world import PlanWorld  # it imports us
+
+    return PlanWorld(tmp_path)
 
 
 # --- the program ---

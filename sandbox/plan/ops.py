@@ -317,6 +317,7 @@ class NewMount(Op):
     attributes: U64 = 0  # MOUNT_ATTR_*, fsmount(2)
     mode: U32 = 0o755  # of the mount point, where it has to be made
     propagation: U64 = 0
+    take_mode: U32 = 0  # have, as option `mode`, that of the directory at the target, unless an option says else
     copy_up: U32 = 0  # copy what lies at the target into it
     uid_map: Text = ""
     gid_map: Text = ""
@@ -371,10 +372,12 @@ class ShowCommand(Op):
 
 @op(0x1C)
 class MakeFifo(Op):
-    """Make `target` below the new root a fifo."""
+    """Make `target` below the new root a fifo, unless it is one."""
 
     target: Text
     mode: U32 = 0o666
+    uid: U32 = 0xFFFFFFFF  # -1: whoever makes it
+    gid: U32 = 0xFFFFFFFF
 
 
 @op(0x1D)
