@@ -116,8 +116,8 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 		monitor_fail(monitor, OP_NOTIFY_SOCKET, "mkdir", "notify");
 	} else if (call->verb == VERB_CREATE) {
 		monitor->options |= SYNC_GATE;
-		monitor->extra_fd = container_open_gate(container);
-		if (monitor->extra_fd < 0)
+		monitor->gate_fd = container_open_gate(container);
+		if (monitor->gate_fd < 0)
 			monitor_fail(monitor, OP_CONTAINER, "bind", "start-gate");
 	}
 }
@@ -236,10 +236,9 @@ int exec_main(const struct engine_call *call, const struct plan *plan, int plan_
 	monitor.variables = listen_variables(call, &listening);
 	monitor.container = &container;
 	monitor.descriptors = call->descriptors;
-	monitor.options = SYNC_JOINING | (detached ? SYNC_OUTLIVES : 0);
+	monitor.options = detached ? SYNC_OUTLIVES : 0;
 	monitor.process_fd = container_process(&container);
-	monitor.extra_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (!monitor.command || monitor.process_fd < 0 || monitor.extra_fd < 0)
+	if (!monitor.command || monitor.process_fd < 0)
 		return engine_give_up(call);
 	prepare_streams(&monitor, call, detached, wants_terminal);
 	if (!detached)

@@ -16,8 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "exit.h"
-#include "run.h"
 #include "sys.h"
 
 static int write_file(struct run *run, const char *path, const char *text)
@@ -131,14 +131,6 @@ static int sealed_image(struct run *run, int own_fd)
 	return image_fd;
 }
 
-int enter_sealed_image(void)
-{
-	struct run run = { .sync_fd = -1 };
-	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-
-	return own_fd < 0 ? -1 : sealed_image(&run, own_fd);
-}
-
 static int self_image(struct run *run)
 {
 	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -157,14 +149,57 @@ static int place_fd(int fd, int wanted)
 	return dup2(fd, wanted) < 0 ? -1 : 0;
 }
 
+int enter_identity(struct run *run, const struct plan_map_ids *ids, bool joined)
+{
+	bool others = ids && (ids->by_monitor || *plan_text(run->plan, ids->uid_helper));
+
+	if (ids && !joined && (others ? await_mapping(run) : map_own_ids(run, ids)) < 0)
+		return -1;
+	return ids && ids->become_root ? become_root(run) : 0;
+}
+
+/* The copies that are executed with are close-on-exec, and out of the way of the numbers that they get. */
+static int place_all(struct run *run, const struct entry *entry, int *image_fd)
+{
+	const int first = 3 + (int)entry->descriptors, free_from = first + 16;
+	const int sources[INIT_FDS] = {
+		[INIT_PLAN_FD] = entry->plan_fd,
+		[INIT_SYNC_FD] = entry->sync_fd,
+		[INIT_GATE_FD] = entry->gate_fd,
+		[INIT_PROCESS_FD] = entry->process_fd,
+	};
+	int copies[INIT_FDS];
+
+	*image_fd = fcntl(*image_fd, F_DUPFD_CLOEXEC, free_from);
+	if (*image_fd < 0)
+		return refuse(run, "F_DUPFD", "");
+	for (int i = 0; i < INIT_FDS; i++) {
+		copies[i] = sources[i] < 0 ? -1 : fcntl(sources[i], F_DUPFD_CLOEXEC, free_from);
+		if (sources[i] >= 0 && copies[i] < 0)
+			return refuse(run, "F_DUPFD", "");
+	}
+	for (int i = 0; i < INIT_FDS; i++)
+		if (copies[i] >= 0 && place_fd(copies[i], first + i) < 0)
+			return refuse(run, "dup2", "");
+	run->sync_fd = first + INIT_SYNC_FD;
+	for (int fd = 3; fd < first; fd++)
+		fcntl(fd, F_SETFD, 0);
+	return 0;
+}
+
+static int execute(struct run *run, const struct entry *entry, int image_fd)
+{
+	if (image_fd < 0 || place_all(run, entry, &image_fd) < 0)
+		return -1;
+	sys_execveat(image_fd, entry->argv, entry->envp);
+	return refuse(run, "execveat", entry->argv[0]);
+}
+
 static int enter(struct run *run, const struct entry *entry, const struct plan_map_ids *ids)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
-	bool others = ids && (ids->by_monitor || *plan_text(run->plan, ids->uid_helper));
-	if (ids && !entry->joining && (others ? await_mapping(run) : map_own_ids(run, ids)) < 0)
-		return -1;
-	if (ids && ids->become_root && become_root(run) < 0)
+	if (enter_identity(run, ids, false) < 0)
 		return -1;
 	if (entry->late_namespaces && unshare((int)entry->late_namespaces) < 0)
 		return refuse(run, "unshare", "");
@@ -172,24 +207,7 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 		return refuse(run, "dup2", "/dev/null");
 	if (keep_capabilities(run) < 0)
 		return -1;
-	int image_fd = entry->image_fd >= 0 ? entry->image_fd : self_image(run);
-	if (image_fd < 0)
-		return -1;
-	/* Out of the way of the fixed numbers; the copies are close-on-exec. */
-	const int first = 3 + (int)entry->descriptors, free_from = first + 16;
-	image_fd = fcntl(image_fd, F_DUPFD_CLOEXEC, free_from);
-	int plan_fd = fcntl(entry->plan_fd, F_DUPFD_CLOEXEC, free_from);
-	int sync_fd = fcntl(entry->sync_fd, F_DUPFD_CLOEXEC, free_from);
-	int extra_fd = entry->extra_fd < 0 ? -1 : fcntl(entry->extra_fd, F_DUPFD_CLOEXEC, free_from);
-	if (image_fd < 0 || plan_fd < 0 || sync_fd < 0 || place_fd(plan_fd, first + INIT_PLAN_FD) < 0 ||
-	    place_fd(sync_fd, first + INIT_SYNC_FD) < 0 ||
-	    (entry->extra_fd >= 0 && (extra_fd < 0 || place_fd(extra_fd, first + INIT_EXTRA_FD) < 0)))
-		return refuse(run, "dup2", "");
-	run->sync_fd = first + INIT_SYNC_FD;
-	for (int fd = 3; fd < first; fd++)
-		fcntl(fd, F_SETFD, 0);
-	sys_execveat(image_fd, entry->argv, entry->envp);
-	return refuse(run, "execveat", "sandbox-init");
+	return execute(run, entry, self_image(run));
 }
 
 _Noreturn void enter_sandbox(const struct entry *entry)
@@ -199,6 +217,31 @@ _Noreturn void enter_sandbox(const struct entry *entry)
 
 	run.current = op ? plan_index(entry->plan, op) : 0;
 	enter(&run, entry, (const struct plan_map_ids *)op);
+	report_failure(&run);
+	_exit(EXIT_OWN_FAILURE);
+}
+
+static int leave_for(struct run *run, const struct entry *entry)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_PDEATHSIG", "");
+	if (entry->cgroup && cgroup_enter(entry->cgroup) < 0)
+		return refuse(run, "cgroup.procs", entry->cgroup);
+	if (relay_enter(entry->relay) < 0)
+		return refuse(run, "dup2", "/dev/null");
+	cleanup_fd int own_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (own_fd < 0)
+		return refuse(run, "open", "/proc/self/exe");
+	return execute(run, entry, sealed_image(run, own_fd));
+}
+
+_Noreturn void enter_from_outside(const struct entry *entry)
+{
+	const struct plan_op *op = plan_find(entry->plan, OP_ISOLATE);
+	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd };
+
+	run.current = op ? plan_index(entry->plan, op) : 0;
+	leave_for(&run, entry);
 	report_failure(&run);
 	_exit(EXIT_OWN_FAILURE);
 }

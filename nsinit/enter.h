@@ -4,22 +4,26 @@
 
 #include "plan.h"
 #include "relay.h"
+#include "run.h"
 
 struct entry {
 	const struct plan *plan;
 	int plan_fd;
 	int sync_fd;
-	int extra_fd; /* see INIT_EXTRA_FD, or -1 */
-	int image_fd; /* made beforehand, or -1 */
+	int gate_fd; /* the start gate's socket, or -1 */
+	int process_fd; /* the first process of a container that is joined, or -1 */
+	const char *cgroup; /* to be entered, or NULL */
 	unsigned int descriptors; /* so many from 3 on are the command's */
-	bool joining; /* the container is there already */
 	uint64_t late_namespaces; /* CLONE_NEW*, to be made only there */
 	const struct relay *relay;
-	char *const *argv; /* of the first process: its name, then the command */
+	char **argv; /* of the first process: its name, then the command */
 	char *const *envp; /* of the command */
 };
 
 _Noreturn void enter_sandbox(const struct entry *entry);
 
-/* A sealed copy of our own program, or -1. */
-int enter_sealed_image(void);
+/* The same, in a process that is still outside: it executes our image as join_main(). */
+_Noreturn void enter_from_outside(const struct entry *entry);
+
+/* Take on ids in the present user namespace: map them, unless it was `joined`, and become its root where that is meant. */
+int enter_identity(struct run *run, const struct plan_map_ids *ids, bool joined);

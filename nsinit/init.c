@@ -57,7 +57,7 @@ void report_failure(const struct run *run)
 }
 
 /* Everything that is needed of the host's tree later, opened while it is still there. */
-static int open_host(struct run *run)
+int init_open_host(struct run *run)
 {
 	struct statfs filesystem;
 	struct stat status;
@@ -99,7 +99,7 @@ static int execute(struct run *run)
 		enum plan_stage stage = plan_schemas[op->code].stage;
 
 		if (stage < STAGE_INIT || (run->joining && stage != STAGE_PROCESS) || (op->flags & PLAN_OTHERWISE && !failed) ||
-		    (op->flags & PLAN_JOINED && !run->joining))
+		    (op->flags & PLAN_JOINED && !run->joining) || (op->code == OP_SET_OOM_SCORE && run->has_oom_score))
 			continue;
 		failed = plan_dispatch(run, op) < 0;
 		if (failed && !tolerated(op, run->failure.error))
@@ -194,65 +194,88 @@ static void execute_command(char *const argv[])
 }
 
 /* Become the command; returns only if that failed. */
-static int become(struct run *run, char *const argv[])
+static void become(struct run *run, char *const argv[])
 {
 	struct sync_message ready = { .type = SYNC_READY };
 
 	umask(run->umask);
 	restore_signals(run->hello.signal_mask);
-	if (sync_send(run->sync_fd, &ready) < 0)
-		return refuse(run, "sendmsg", "ready");
+	if (sync_send(run->sync_fd, &ready) < 0) {
+		refuse(run, "sendmsg", "ready");
+		return;
+	}
 	execute_command(argv);
-	return refuse(run, "exec", argv[0]);
+	refuse(run, "exec", argv[0]);
 }
 
-/* The root is the container's already, and so is every path in it, /proc too. */
-static int open_joined(struct run *run)
+/* The arguments: our name, the number of the first of our descriptors, the container's id, the command. */
+void init_run(struct run *run, char *const argv[])
 {
-	run->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (run->root_fd < 0)
-		return refuse(run, "open", "/");
-	run->proc_fd = run->first_fd + INIT_EXTRA_FD;
-	return 0;
+	*run = (struct run){
+		.root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1, .gate_fd = -1, .failure = { "plan", "", EBADMSG },
+	};
+	if (!argv[0] || !argv[1] || !argv[2] || !argv[3])
+		_exit(EXIT_OWN_FAILURE);
+	run->first_fd = atoi(argv[1]);
+	run->id = argv[2];
+	run->command = argv[3];
+	run->sync_fd = run->first_fd + INIT_SYNC_FD;
+	if (run->first_fd < 3 || sys_close_on_exec_from((unsigned int)run->first_fd) < 0)
+		_exit(EXIT_OWN_FAILURE);
 }
 
-/* argv: our name, the number of the first of our descriptors, the container's id, the command. */
+void init_await_hello(struct run *run)
+{
+	if (sync_receive(run->sync_fd, &run->hello, NULL) <= 0 || run->hello.type != SYNC_HELLO)
+		_exit(EXIT_OWN_FAILURE); /* the monitor is gone */
+}
+
+/* Report the failure, and return the status to end with. */
+int init_fail(const struct run *run)
+{
+	report_failure(run);
+	if (strcmp(run->failure.call, "exec") != 0)
+		return EXIT_OWN_FAILURE;
+	return exec_exit_status(run->failure.error);
+}
+
+/* From the host's word on: carry the plan out, and become the command.  Returns only if that failed. */
+int init_proceed(struct run *run, char *const argv[])
+{
+	int error = 0;
+
+	run->umask = umask(0); /* the modes in the plan are meant as they stand */
+	if (run->hello.options & SYNC_GATE)
+		run->gate_fd = run->first_fd + INIT_GATE_FD;
+	if (run->joining) { /* the root is the container's already */
+		run->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (run->root_fd < 0)
+			error = refuse(run, "open", "/");
+	}
+	if (error == 0)
+		error = execute(run);
+	if (error == 0)
+		become(run, argv + 3);
+	return init_fail(run);
+}
+
 int init_main(char *const argv[])
 {
 	struct plan plan;
-	struct run run = {
-		.plan = &plan, .root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1, .gate_fd = -1, .failure = { "plan", "", EBADMSG },
-	};
+	struct run run;
 	int error;
 
-	if (!argv[0] || !argv[1] || !argv[2] || !argv[3])
-		_exit(EXIT_OWN_FAILURE);
-	run.first_fd = atoi(argv[1]);
-	run.id = argv[2];
-	run.command = argv[3];
-	run.sync_fd = run.first_fd + INIT_SYNC_FD;
-	if (run.first_fd < 3 || sys_close_on_exec_from((unsigned int)run.first_fd) < 0)
-		error = refuse(&run, "close_range", "");
-	else if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		error = refuse(&run, "PR_SET_PDEATHSIG", "");
-	else if (sync_receive(run.sync_fd, &run.hello, NULL) <= 0 || run.hello.type != SYNC_HELLO)
-		_exit(EXIT_OWN_FAILURE); /* the monitor is gone */
-	else
-		error = plan_read(&plan, run.first_fd + INIT_PLAN_FD);
+	init_run(&run, argv);
+	run.plan = &plan;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+		refuse(&run, "PR_SET_PDEATHSIG", "");
+		return init_fail(&run);
+	}
+	init_await_hello(&run);
+	error = plan_read(&plan, run.first_fd + INIT_PLAN_FD);
 	if (error == 0) {
 		close(run.first_fd + INIT_PLAN_FD);
-		run.umask = umask(0); /* the modes in the plan are meant as they stand */
-		run.joining = run.hello.options & SYNC_JOINING;
-		if (run.hello.options & SYNC_GATE)
-			run.gate_fd = run.first_fd + INIT_EXTRA_FD;
-		error = run.joining ? open_joined(&run) : open_host(&run);
+		error = init_open_host(&run);
 	}
-	if (error == 0)
-		error = execute(&run);
-	if (error == 0)
-		error = become(&run, argv + 3);
-	report_failure(&run);
-	if (strcmp(run.failure.call, "exec") != 0)
-		return EXIT_OWN_FAILURE;
-	return exec_exit_status(run.failure.error);
+	return error == 0 ? init_proceed(&run, argv) : init_fail(&run);
 }

@@ -1,128 +1,154 @@
+/* Whoever enters a namespace in which others are can be looked at by them: a process with CAP_SYS_PTRACE in there
+ * could take our descriptors, which lead outside, before the command is executed (runc CVE-2016-9962).  So our image is
+ * executed while we are still outside, where the process that it makes becomes undumpable before it enters anything;
+ * what follows is not executed from an image again until the command is. */
 #define _GNU_SOURCE
 #include "join.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stddef.h>
-#include <stdio.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-#include "cgroup.h"
+#include "enter.h"
+#include "exit.h"
+#include "init.h"
+#include "run.h"
 #include "sys.h"
 
 #define JOINED_MAX 16
-
-/* What the process between has to say: the number of the new process, or what failed. */
-struct answer {
-	pid_t pid;
-	int error;
-	uint32_t index; /* of the operation */
-	char call[16];
-};
 
 bool join_wanted(const struct plan *plan)
 {
 	return plan_find(plan, OP_JOIN_NAMESPACE) != NULL;
 }
 
-static pid_t failure(struct answer *answer, const char *call)
+/* Of an undumpable process this file belongs to root: it is written before. */
+static int set_oom_score(struct run *run)
 {
-	answer->error = errno;
-	snprintf(answer->call, sizeof(answer->call), "%s", call);
-	return -1;
+	const struct plan_op *op = plan_find(run->plan, OP_SET_OOM_SCORE);
+
+	if (!op)
+		return 0;
+	run->current = plan_index(run->plan, op);
+	if (plan_dispatch(run, op) < 0)
+		return -1;
+	run->has_oom_score = true;
+	return 0;
 }
 
 /* All are opened first: the paths are the caller's, and mean something else in other namespaces. */
-static int join_paths(const struct joining *joining, struct answer *answer)
+static int join_paths(struct run *run)
 {
-	int fds[JOINED_MAX];
-	uint32_t index[JOINED_MAX], count = 0, at = 0;
+	const struct plan_op *op;
+	int fds[JOINED_MAX], count = 0, at = 0;
 
-	for (const struct plan_op *op = plan_next(joining->plan, NULL); op; op = plan_next(joining->plan, op), at++) {
+	run->current = 0;
+	for (op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
 		if (op->code != OP_JOIN_NAMESPACE)
 			continue;
-		answer->index = at;
-		if (count == JOINED_MAX) {
-			errno = E2BIG;
-			return failure(answer, "setns");
-		}
-		fds[count] = open(plan_text(joining->plan, ((const struct plan_join_namespace *)op)->path),
-				  O_RDONLY | O_CLOEXEC);
-		index[count] = at;
+		const char *path = plan_text(run->plan, ((const struct plan_join_namespace *)op)->path);
+		if (count == JOINED_MAX)
+			return refuse_with(run, E2BIG, "setns", path);
+		fds[count] = open(path, O_RDONLY | O_CLOEXEC);
 		if (fds[count++] < 0)
-			return failure(answer, "open");
+			return refuse(run, "open", path);
 	}
-	at = 0;
-	for (const struct plan_op *op = plan_next(joining->plan, NULL); op; op = plan_next(joining->plan, op)) {
+	run->current = 0;
+	for (op = plan_next(run->plan, NULL); op; op = plan_next(run->plan, op), run->current++) {
 		if (op->code != OP_JOIN_NAMESPACE)
 			continue;
-		answer->index = index[at];
-		if (setns(fds[at], (int)((const struct plan_join_namespace *)op)->flag) < 0)
-			return failure(answer, "setns");
-		at++;
+		const struct plan_join_namespace *joined = (const struct plan_join_namespace *)op;
+		if (setns(fds[at], (int)joined->flag) < 0)
+			return refuse(run, "setns", plan_text(run->plan, joined->path));
+		close(fds[at++]);
 	}
 	return 0;
 }
 
-/* The new process, a sibling of this one. */
-static pid_t between(const struct joining *joining, struct answer *answer)
+/* Enter, and fork: a process namespace is that of one's children.  The child is the monitor's own. */
+static int enter_namespaces(struct run *run, pid_t *child)
 {
-	if (joining->cgroup && cgroup_enter(joining->cgroup) < 0)
-		return failure(answer, "cgroup.procs");
-	if (joining->plan && join_paths(joining, answer) < 0)
-		return -1;
-	if (joining->process_fd >= 0 && setns(joining->process_fd, (int)joining->namespaces) < 0)
-		return failure(answer, "setns");
-	pid_t pid = sys_clone(joining->flags, joining->cgroup_fd, true);
-	return pid < 0 ? failure(answer, "clone3") : pid;
+	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(run->plan, OP_ISOLATE);
+	const struct plan_container *container = (const struct plan_container *)plan_find(run->plan, OP_CONTAINER);
+	uint64_t flags = 0;
+
+	if (run->joining) {
+		int process_fd = run->first_fd + INIT_PROCESS_FD;
+
+		if (!container || setns(process_fd, (int)container->namespaces) < 0)
+			return refuse(run, "setns", "");
+		close(process_fd);
+	} else {
+		if (join_paths(run) < 0)
+			return -1;
+		run->current = isolate ? plan_index(run->plan, (const struct plan_op *)isolate) : 0;
+		flags = isolate ? isolate->flags : 0;
+	}
+	*child = sys_clone(flags, -1, true);
+	if (*child < 0)
+		return refuse(run, "clone3", "");
+	/* Alone in a process namespace nobody sees it. */
+	if (*child == 0 && flags & CLONE_NEWPID && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_DUMPABLE", "");
+	return 0;
 }
 
-pid_t join_clone(const struct joining *joining, const struct plan_op **failed, const char **call, const char **subject)
+/* The child takes on its ids.  To map them itself it has to own its files in /proc; in a new user namespace nobody of
+ * those who see it has a capability over it. */
+static int take_identity(struct run *run)
 {
-	static struct answer answer; /* `*call` points into it */
-	int pair[2], status;
+	const struct plan_map_ids *ids = (const struct plan_map_ids *)plan_find(run->plan, OP_MAP_IDS);
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 
-	*failed = NULL;
-	*call = "fork";
-	*subject = joining->cgroup ? joining->cgroup : "";
-	if (pipe2(pair, O_CLOEXEC) < 0)
+	if (ids)
+		run->current = plan_index(run->plan, (const struct plan_op *)ids);
+	if (!run->joining && ids && !ids->by_monitor && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_DUMPABLE", "");
+	if (enter_identity(run, ids, run->joining) < 0)
 		return -1;
-	pid_t helper = fork();
-	if (helper == 0) {
-		close(pair[0]);
-		answer.pid = between(joining, &answer);
-		if (answer.pid == 0) {
-			close(pair[1]);
-			return 0;
-		}
-		_exit(write_whole(pair[1], &answer, sizeof(answer)) ? 0 : 1);
-	}
-	int error = errno;
-	close(pair[1]);
-	if (helper < 0) {
-		close(pair[0]);
-		errno = error;
-		return -1;
-	}
-	ssize_t size = read(pair[0], &answer, sizeof(answer));
-	close(pair[0]);
-	while (waitpid(helper, &status, 0) < 0 && errno == EINTR)
-		;
-	if (size == (ssize_t)sizeof(answer) && answer.pid > 0)
-		return answer.pid;
-	*call = size == (ssize_t)sizeof(answer) ? answer.call : "fork";
-	if (joining->plan) {
-		const struct plan_op *op = plan_next(joining->plan, NULL);
+	/* Changed ids may have changed it too. */
+	return prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0) < 0 ? refuse(run, "PR_SET_DUMPABLE", "") : 0;
+}
 
-		for (uint32_t i = 0; op && i < answer.index; i++)
-			op = plan_next(joining->plan, op);
-		*failed = op && op->code == OP_JOIN_NAMESPACE ? op : NULL;
-		if (*failed)
-			*subject = plan_text(joining->plan, ((const struct plan_join_namespace *)op)->path);
+static int prepare(struct run *run, struct plan *plan)
+{
+	run->current = 0;
+	if (plan_read(plan, run->first_fd + INIT_PLAN_FD) < 0)
+		return refuse(run, "plan", "");
+	close(run->first_fd + INIT_PLAN_FD);
+	if (init_open_host(run) < 0 || set_oom_score(run) < 0)
+		return -1;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_DUMPABLE", "");
+	return 0;
+}
+
+int join_main(char *const argv[])
+{
+	struct sync_message forked = { .type = SYNC_FORKED };
+	struct plan plan;
+	struct run run;
+	pid_t child = -1;
+
+	init_run(&run, argv);
+	run.plan = &plan;
+	run.joining = !strcmp(argv[0], "sandbox-join");
+	if (prepare(&run, &plan) < 0 || enter_namespaces(&run, &child) < 0)
+		return init_fail(&run);
+	if (child > 0) {
+		forked.number = (uint32_t)child;
+		return sync_send(run.sync_fd, &forked) < 0 ? EXIT_OWN_FAILURE : 0;
 	}
-	errno = size == (ssize_t)sizeof(answer) ? answer.error : EPIPE;
-	return -1;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+		refuse(&run, "PR_SET_PDEATHSIG", "");
+		return init_fail(&run);
+	}
+	if (take_identity(&run) < 0)
+		return init_fail(&run);
+	init_await_hello(&run);
+	return init_proceed(&run, argv);
 }

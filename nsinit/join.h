@@ -1,22 +1,9 @@
-/* Namespaces that are there already: members of them become members by setns(2), in a process between. */
+/* The first process where others are already: it enters namespaces that exist, or shares its process namespace. */
 #pragma once
-
-#include <stdint.h>
-#include <sys/types.h>
 
 #include "plan.h"
 
-/* What the process between does before it makes the first process. */
-struct joining {
-	const struct plan *plan; /* whose JoinNamespace operations are meant, or NULL */
-	int process_fd; /* a process all of whose `namespaces` (CLONE_NEW*) are joined, or -1 */
-	uint64_t namespaces;
-	uint64_t flags; /* of the clone: namespaces that are made */
-	int cgroup_fd; /* to start in, or -1 */
-	const char *cgroup; /* the same by its path, to be entered from outside; or NULL */
-};
-
+/* argv: "sandbox-join" to become a member of all of a container's namespaces, "sandbox-enter" to make a container by the
+ * plan; then as for init_main(). */
+int join_main(char *const argv[]);
 bool join_wanted(const struct plan *plan);
-
-/* Fork into it: 0 in the new process, which is the caller's child; -1 with `*failed`, `*call` and `*subject`. */
-pid_t join_clone(const struct joining *joining, const struct plan_op **failed, const char **call, const char **subject);

@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "exit.h"
 #include "init.h"
+#include "join.h"
 #include "launch.h"
 #include "run.h"
 #include "sys.h"
@@ -46,6 +47,8 @@ int main(int argc, char *argv[])
 	open_standard_fds();
 	if (!strcmp(name, "sandbox-init"))
 		return init_main(argv);
+	if (!strcmp(name, "sandbox-join") || !strcmp(name, "sandbox-enter"))
+		return join_main(argv);
 	if (!strcmp(name, "sandbox-oci-plan"))
 		return engine_plan_main(argv);
 	if (!strcmp(basename(name), "sandbox-oci"))

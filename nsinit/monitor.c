@@ -232,6 +232,7 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_SIGNAL:
 	case SYNC_RESUME:
 	case SYNC_START:
+	case SYNC_FORKED:
 		break;
 	}
 	close_fd(&fd);

@@ -23,7 +23,7 @@ struct monitor {
 	uint32_t options; /* enum sync_option */
 	unsigned int descriptors; /* so many from 3 on are the command's */
 	int process_fd; /* owned; the first process of a container that is joined, or -1 */
-	int extra_fd; /* owned; see INIT_EXTRA_FD, or -1 */
+	int gate_fd; /* owned; the start gate's socket, or -1 */
 	int notify_fd; /* owned; where the container says that it is ready, or -1 */
 	int watched_fd; /* not owned; a process that is not our child, and with which all ends, or -1 */
 	const char *console_socket; /* where the terminal goes, or NULL */
@@ -47,7 +47,7 @@ struct monitor {
 /* How far to go. */
 enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
-#define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .extra_fd = -1, \
+#define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
 	.notify_fd = -1, .watched_fd = -1, \
 	.registration = { .fd = -1, .parent_fd = -1 } }
 

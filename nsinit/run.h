@@ -13,7 +13,8 @@
 enum init_fd {
 	INIT_PLAN_FD, /* the plan */
 	INIT_SYNC_FD, /* the monitor */
-	INIT_EXTRA_FD, /* the start gate's listening socket; the host's procfs, for a process that joins */
+	INIT_GATE_FD, /* the start gate's listening socket */
+	INIT_PROCESS_FD, /* the first process of a container that is joined */
 	INIT_FDS,
 };
 
@@ -37,6 +38,7 @@ struct run {
 	int slave_fd; /* owned; the sandbox's terminal, or -1 */
 	uint32_t current; /* index of the operation being executed */
 	mode_t umask; /* the caller's */
+	bool has_oom_score; /* it was set already */
 	bool arrived; /* a working directory was changed to */
 	struct sync_message hello;
 	struct failure failure;

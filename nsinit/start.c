@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -46,40 +47,62 @@ static void say_hello(struct monitor *monitor, const sigset_t *mask)
 	sync_send(monitor->sync_fd, &hello); /* a process that is gone already is noticed by its EOF */
 }
 
-/* Fork into the namespaces: straight, or where some are joined by way of a process between. */
+/* Are there others who could see it before it is the command? */
+static bool is_seen(const struct monitor *monitor, uint64_t flags)
+{
+	return monitor->process_fd >= 0 || join_wanted(monitor->plan) || !(flags & CLONE_NEWPID);
+}
+
+/* By way of a process that is outside yet; it tells us of the one that it makes. */
+static void fork_outside(struct monitor *monitor, struct entry *entry)
+{
+	struct sync_message message;
+
+	entry->argv[0] = (char *)(uintptr_t)(monitor->process_fd >= 0 ? "sandbox-join" : "sandbox-enter");
+	pid_t between = fork();
+	if (between == 0)
+		enter_from_outside(entry);
+	if (between < 0) {
+		monitor_fail(monitor, OP_ISOLATE, "fork", "");
+		return;
+	}
+	/* Else its end would not be seen. */
+	close(entry->sync_fd);
+	entry->sync_fd = -1;
+	while (!monitor->init && sync_receive(monitor->sync_fd, &message, NULL) > 0) {
+		if (message.type == SYNC_FORKED)
+			monitor->init = (pid_t)message.number;
+		else if (message.type == SYNC_FAILURE && !monitor->failed)
+			monitor->failed = true, monitor->failure = message;
+	}
+	while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (!monitor->init && !monitor->failed) {
+		errno = 0;
+		monitor_fail(monitor, OP_ISOLATE, "init", "exited");
+	}
+}
+
 static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_fd)
 {
 	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(monitor->plan, OP_ISOLATE);
-	struct joining joining = {
-		.plan = monitor->process_fd < 0 ? monitor->plan : NULL, .process_fd = monitor->process_fd, .cgroup_fd = cgroup_fd,
-	};
-	const struct plan_op *failed = NULL;
-	const char *call = "clone3", *subject = "";
+	uint64_t flags = isolate ? isolate->flags : 0;
 
-	if (monitor->process_fd >= 0) {
-		const struct plan_container *op = (const struct plan_container *)plan_find(monitor->plan, OP_CONTAINER);
-
-		joining.namespaces = op ? op->namespaces : 0;
-		joining.cgroup = monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
-	} else if (isolate && isolate->flags) {
-		joining.flags = isolate->flags;
-	} else {
+	if (monitor->process_fd < 0 && !flags) {
 		errno = EBADMSG; /* a command that nothing isolates is never run */
 		monitor_fail(monitor, OP_ISOLATE, "plan", "");
-		return;
+	} else if (is_seen(monitor, flags)) {
+		entry->cgroup = monitor->container && monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
+		fork_outside(monitor, entry);
+	} else {
+		/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
+		entry->late_namespaces = cgroup_fd >= 0 ? flags & CLONE_NEWCGROUP : 0;
+		monitor->init = sys_clone(flags & ~entry->late_namespaces, cgroup_fd, false);
+		if (monitor->init == 0)
+			enter_sandbox(entry);
+		if (monitor->init < 0)
+			monitor_fail(monitor, OP_ISOLATE, "clone3", "");
 	}
-	/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
-	if (cgroup_fd >= 0)
-		entry->late_namespaces = joining.flags & CLONE_NEWCGROUP;
-	joining.flags &= ~entry->late_namespaces;
-	if (monitor->process_fd >= 0 || join_wanted(monitor->plan))
-		monitor->init = join_clone(&joining, &failed, &call, &subject);
-	else
-		monitor->init = sys_clone(joining.flags, cgroup_fd, false);
-	if (monitor->init == 0)
-		enter_sandbox(entry);
-	if (monitor->init < 0)
-		monitor_fail_at(monitor, failed ? failed : plan_find(monitor->plan, OP_ISOLATE), call, subject);
 }
 
 /* argv of the first process: its name, the number of its first descriptor, the container's id, the command. */
@@ -112,14 +135,6 @@ static int make_cgroup(struct monitor *monitor)
 	return fd;
 }
 
-/* The image from which a process that joins goes on is made outside: inside, the container could name it. */
-static void enter_prepare(struct monitor *monitor, struct entry *entry)
-{
-	entry->image_fd = enter_sealed_image();
-	if (entry->image_fd < 0)
-		monitor_fail(monitor, OP_CONTAINER, "memfd_create", "");
-}
-
 void monitor_start(struct monitor *monitor)
 {
 	const char *call, *subject;
@@ -132,12 +147,11 @@ void monitor_start(struct monitor *monitor)
 		return;
 	}
 	monitor->sync_fd = pair[0];
-	cleanup_fd int peer_fd = pair[1];
 	char **argv = first_arguments(monitor, number), **envp = command_environment(monitor->plan, monitor->variables);
 	struct entry entry = {
-		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = peer_fd, .extra_fd = monitor->extra_fd,
-		.image_fd = -1, .descriptors = monitor->descriptors, .joining = monitor->process_fd >= 0, .argv = argv,
-		.envp = envp, .relay = &monitor->relay,
+		.plan = monitor->plan, .plan_fd = monitor->plan_fd, .sync_fd = pair[1], .gate_fd = monitor->gate_fd,
+		.process_fd = monitor->process_fd, .descriptors = monitor->descriptors, .argv = argv, .envp = envp,
+		.relay = &monitor->relay,
 	};
 	if (!argv || !envp) {
 		errno = ENOMEM;
@@ -145,18 +159,16 @@ void monitor_start(struct monitor *monitor)
 		return;
 	}
 	cleanup_fd int cgroup_fd = make_cgroup(monitor);
-	if (!monitor->failed && entry.joining)
-		enter_prepare(monitor, &entry);
 	if (!monitor->failed)
 		fork_first(monitor, &entry, cgroup_fd);
-	close_fd(&entry.image_fd);
+	close_fd(&entry.sync_fd);
 	close_fd(&monitor->relay.pipe_fd);
 	monitor->relay.pipe_fd = -1;
 	free(envp);
 	free(argv);
 	if (monitor->failed)
 		return;
-	if (!entry.joining && map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
+	if (monitor->process_fd < 0 && map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
 		monitor_fail(monitor, OP_MAP_IDS, call, subject);
 		return;
 	}

@@ -19,13 +19,13 @@ enum sync_type {
 	SYNC_FAILURE, /* an operation failed */
 	SYNC_EXIT, /* the command ended with wait status `number` */
 	SYNC_HOOKS, /* run the hooks that belong here, and say RESUME */
+	SYNC_FORKED, /* the first process is `number`, a sibling of the one that says so */
 	SYNC_CREATED, /* the container waits at the start gate */
 	SYNC_LISTENER, /* with a descriptor: the notifications of the seccomp filter */
 };
 
 /* HELLO: how the process is meant, in `options` (bits). */
 enum sync_option {
-	SYNC_JOINING = 1, /* it joins a container that is there: only the process's own operations */
 	SYNC_OUTLIVES = 2, /* it goes on when the monitor ends */
 	SYNC_KEEP_KEYRING = 4, /* the caller's session keyring stays */
 	SYNC_GATE = 8, /* a listening socket is the start gate, not the monitor's word */
