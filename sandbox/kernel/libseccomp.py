@@ -75,6 +75,12 @@ def library_path() -> str:
     return ""
 
 
+def version() -> str:
+    """Return the library's version.  Raises HostError where it is missing or too old."""
+    found = _library().seccomp_version().contents
+    return f"{found.major}.{found.minor}.{found.micro}"
+
+
 def unknown_names(seccomp: Seccomp) -> list[str]:
     """Return the calls of `seccomp` that this libseccomp has not heard of, for which there will be no rule."""
     resolve = _library().seccomp_syscall_resolve_name

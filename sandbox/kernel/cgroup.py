@@ -1,0 +1,206 @@
+"""The door to the files of a cgroup (cgroup v2), Documentation/admin-guide/cgroup-v2.rst.
+
+A cgroup is named by its directory.  Which limits mean which files is decided by `sandbox.lower.cgroup`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from sandbox.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FREEZE_SECONDS = 10.0  # a process that waits for a disk is frozen when it comes back
+KILL_SECONDS = 10.0
+REMOVE_SECONDS = 5.0
+
+
+def read(directory: str, name: str) -> str:
+    """Return the content of a file of the cgroup.  Raises OSError."""
+    descriptor = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with open(descriptor) as file:
+        return file.read()
+
+
+def write(directory: str, name: str, value: str) -> None:
+    """Write to a file of the cgroup, in one write(2) as the kernel wants it.  Raises OSError."""
+    descriptor = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def table(directory: str, name: str) -> dict[str, int]:
+    """Return a file of lines `key number` (cgroup.events, memory.stat), {} where it is absent."""
+    try:
+        content = read(directory, name)
+    except OSError:  # the controller is not there, or the cgroup is gone
+        return {}
+    found = {}
+    for line in content.splitlines():
+        key, _, value = line.partition(" ")
+        if value.isdigit():
+            found[key] = int(value)
+    return found
+
+
+def is_frozen(directory: str) -> bool:
+    """Has everything in the cgroup come to a stand?"""
+    return bool(directory) and table(directory, "cgroup.events").get("frozen") == 1
+
+
+def below(directory: str) -> list[str]:
+    """Return the cgroup and all below it, the lowest first; [] where it is gone."""
+    found = []
+    for path, _, _ in os.walk(directory, topdown=False):
+        found.append(path)
+    return found if os.path.isdir(directory) else []
+
+
+def processes(directory: str) -> list[int]:
+    """Return the processes in the cgroup and below it."""
+    found = []
+    for path in reversed(below(directory)):
+        try:
+            content = read(path, "cgroup.procs")
+        except OSError as error:
+            # Removed meanwhile; or threaded, whose processes are listed further up.
+            if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+                continue
+            raise
+        found += [int(word) for word in content.split()]
+    return found
+
+
+def freeze(directory: str, *, frozen: bool, seconds: float = FREEZE_SECONDS) -> None:
+    """Stop, or let go on, everything in the cgroup; return when that is so.
+
+    Raises HostError where it cannot be; what could not be frozen in time is let go on.
+    """
+    try:
+        write(directory, "cgroup.freeze", str(int(frozen)))
+    except OSError as error:
+        raise HostError(f"cannot write {directory}/cgroup.freeze: {error.strerror}") from error
+    if _wait_for(directory, "frozen", int(frozen), seconds):
+        return
+    if frozen:
+        write(directory, "cgroup.freeze", "0")
+    raise HostError(f"{directory} was not {'frozen' if frozen else 'thawed'} within {seconds:g} s")
+
+
+def kill(directory: str, seconds: float = KILL_SECONDS) -> bool:
+    """Kill everything in the cgroup and below it; return whether nothing is left."""
+    try:
+        write(directory, "cgroup.kill", "1")
+    except FileNotFoundError:
+        if not os.path.isdir(directory):
+            return True
+        return _kill_one_by_one(directory, seconds)  # Linux 5.13 and older
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return True
+        return _kill_one_by_one(directory, seconds)
+    return _wait_for(directory, "populated", 0, seconds)
+
+
+def _kill_one_by_one(directory: str, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while left := processes(directory):
+        for pid in left:
+            _kill(pid)
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except OSError:
+        return  # gone, or not ours: the next round tells
+
+
+def remove(directory: str, seconds: float = REMOVE_SECONDS) -> None:
+    """Remove the cgroup and all below it, in which nothing lives any more.  Raises HostError.
+
+    A process that has just ended may hold its cgroup for a moment.
+    """
+    end = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        busy = None
+        for path in below(directory):
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                busy = error
+        if busy is None:
+            return
+        if busy.errno not in (errno.EBUSY, errno.EINTR, errno.ENOTEMPTY) or time.monotonic() > end:
+            raise HostError(f"cannot remove {busy.filename}: {busy.strerror}") from busy
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
+def apply(directory: str, settings: Iterable[str]) -> None:
+    """Write `file=value` settings.  Raises HostError; then what was written before is as it was.
+
+    A file that takes one line after another (io.max) is read back by lines.
+    """
+    before: list[tuple[str, str]] = []
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            before.append((name, read(directory, name)))
+            write(directory, name, value)
+        except OSError as error:
+            for written, old in reversed(before):
+                _put_back(directory, written, old)
+            controller = name.partition(".")[0]
+            hint = ""
+            if error.errno == errno.ENOENT:
+                hint = f"the controller {controller} is not delegated to you: see {directory}/cgroup.controllers"
+            raise HostError(f"cannot write {value} to {directory}/{name}: {error.strerror}", hint=hint) from error
+
+
+def _put_back(directory: str, name: str, content: str) -> None:
+    for line in content.splitlines() or [""]:
+        try:
+            write(directory, name, line + "\n")  # an empty write(2) is none
+        except OSError:
+            return  # the first failure is the one to report
+
+
+def _wait_for(directory: str, key: str, value: int, seconds: float) -> bool:
+    """Wait until cgroup.events has `key value`, or the cgroup is gone."""
+    end = time.monotonic() + seconds
+    try:
+        descriptor = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLPRI)
+        while True:
+            try:
+                content = os.pread(descriptor, 4096, 0).decode()
+            except OSError:  # ENODEV: removed
+                return True
+            if f"{key} {value}" in content.splitlines():
+                return True
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(min(left, 0.5) * 1000)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""The door to processes: who one is, whether it lives, how it ended.
+
+A process is named for good by its number and the time at which it was started (proc(5), stat field
+22): a number alone may be somebody else's tomorrow.  Whatever is done to a process is done through a
+pidfd, looked at behind the opening, so that nobody else can be hit.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_DEAD = "ZX"
+
+# struct pidfd_info, its first version; linux/pidfd.h
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_SIZE = 64
+_PIDFD_INFO_EXIT = 1 << 3
+_EXIT_CODE_AT = 60
+
+_NS_GET_PARENT = 0xB702
+
+
+def look(pid: int) -> tuple[str, int] | None:
+    """Return the state's letter and the start time of the process, None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name, in parentheses, may hold anything.
+    fields = line[line.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
+
+
+def open_process(pid: int, started: int) -> int:
+    """Return a pidfd of the process `pid` that was started at `started`.
+
+    Raises ProcessLookupError if that one has ended, a zombie included.
+    """
+    descriptor = os.pidfd_open(pid)
+    found = look(pid)
+    if found is None or found[0] in _DEAD or found[1] != started:
+        os.close(descriptor)
+        raise ProcessLookupError(pid)
+    return descriptor
+
+
+def lives(pid: int, started: int) -> bool:
+    """Is there still the process `pid` that was started at `started`?"""
+    found = look(pid)
+    return found is not None and found[0] not in _DEAD and found[1] == started
+
+
+def wait_end(descriptor: int, seconds: float | None) -> bool:
+    """Wait until the process behind a pidfd has ended, for `seconds` at most; return whether it has."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else max(0, seconds) * 1000))
+
+
+def exit_status(descriptor: int) -> int | None:
+    """Return the exit status of the ended process behind a pidfd, 128+N for a signal N.
+
+    That of a child is collected.  That of another process is told by Linux 6.15 and newer, once its parent has
+    collected it; None where nobody tells.
+    """
+    try:
+        result = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return _told_status(descriptor)
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def _told_status(descriptor: int) -> int | None:
+    from fcntl import ioctl
+
+    end = time.monotonic() + 1  # its parent may take a moment to collect it
+    while True:
+        info = bytearray(_PIDFD_INFO_SIZE)
+        info[0] = _PIDFD_INFO_EXIT
+        try:
+            ioctl(descriptor, _PIDFD_GET_INFO, info)
+        except OSError:
+            return None
+        if info[0] & _PIDFD_INFO_EXIT:
+            return _shell_status(int.from_bytes(info[_EXIT_CODE_AT : _EXIT_CODE_AT + 4], "little"))
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.005)
+
+
+def _shell_status(status: int) -> int:
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def numbers() -> Iterator[int]:
+    """Return the numbers of all processes that /proc shows."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            yield int(name)
+
+
+def members(kind: str, identity: tuple[int, int], candidates: Iterable[int]) -> list[int]:
+    """Return those of `candidates` that are in the namespace `identity` (device, inode) of `kind` ("pid", "mnt") or,
+    of pid namespaces, in one below it.
+
+    Processes that we may not look into are none of ours, and passed over.
+    """
+    known = {identity: True}
+    found = []
+    for pid in candidates:
+        own = namespace(kind, pid)
+        if own is None:
+            continue
+        if own not in known:
+            known[own] = kind == "pid" and _is_below(pid, identity)
+        if known[own]:
+            found.append(pid)
+    return found
+
+
+def namespace(kind: str, pid: int | str) -> tuple[int, int] | None:
+    """Return device and inode of the namespace that a process is in, None where we may not see it."""
+    try:
+        status = os.stat(f"/proc/{pid}/ns/{kind}")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_below(pid: int, identity: tuple[int, int]) -> bool:
+    from fcntl import ioctl
+
+    try:
+        descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    while True:
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) == identity:
+            os.close(descriptor)
+            return True
+        try:
+            parent = ioctl(descriptor, _NS_GET_PARENT)
+        except OSError:  # EPERM: further up than we are
+            os.close(descriptor)
+            return False
+        os.close(descriptor)
+        descriptor = parent
