@@ -1,0 +1,472 @@
+"""A container of the OCI runtime, as a Python object: what libcontainer's interface offers.
+
+    from sandbox import Container
+
+    with Container.run("hello", "/path/to/bundle") as container:
+        for line in container.processes(): ...
+        status = container.wait()
+
+Making processes is done by nsinit (`launch.py`); everything else goes by pidfds and files.  An object
+stands for one container: when that was destroyed, and another has its id, the object says that its own
+does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.errors import ContainerError, HostError, NoSuchContainer, NotSupported, WrongStatus
+from sandbox.kernel import cgroup
+from sandbox.kernel.process import exit_status, open_process, wait_end
+from sandbox.runtime import processes as members
+from sandbox.runtime.state import Place, Record, State, Status, check_id, open_container, remove_left_over
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Any, Self, TypeAlias
+
+    from sandbox.runtime.events import Notifications
+    from sandbox.runtime.launch import Stream
+    from sandbox.runtime.process import Process
+    from sandbox.runtime.stats import Stats
+    from sandbox.spec.runtime import Resources, Spec
+
+    Path: TypeAlias = str | os.PathLike[str]
+
+END_SECONDS = 10.0
+"""So long is waited for a process that was killed."""
+
+
+class Container:
+    """One container.
+
+    A context manager: at its end the container is destroyed, whatever it does.
+    """
+
+    def __init__(self, place: Place, record: Record, root: str, program: str | None = None) -> None:
+        """Stand for the container of `record`; made by `create`, `run` and `load`."""
+        self.id = record.id
+        self._root = root
+        self._program = program
+        self._parent = place.parent
+        self._created = record.created
+        self._process = -1  # a pidfd, of the first process
+        self._adopt(record)
+
+    # --- making and finding ---
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        bundle: Path = ".",
+        *,
+        root: Path | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        console_socket: Path | None = None,
+        pid_file: Path | None = None,
+        preserve_fds: int = 0,
+        pass_fds: Sequence[int] = (),
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        systemd_cgroup: bool = False,
+        env: Mapping[str, str] | None = None,
+        program: str | None = None,
+    ) -> Container:
+        """Make the container `name` from the bundle, whose command waits until `start`.
+
+        The streams are the command's, as of `subprocess`; None: the caller's.  With `process.terminal` a
+        `console_socket` receives the terminal.  `preserve_fds` further descriptors, from 3 on, are handed in;
+        `pass_fds` are those of the caller that have to be there for it.  `env` is the runtime's own environment
+        (`LISTEN_FDS`, `NOTIFY_SOCKET`), not the command's.
+
+        Raises ContainerExists, InvalidId, CommandFailed where there is no such command inside, HookFailed, and
+        ContainerError for everything else that is wrong with the bundle or refused by this host.
+        """
+        from sandbox.runtime.containers import Containers
+        from sandbox.runtime.launch import Launcher, create_options  # late: `kill` and `delete` start nothing
+
+        containers = Containers(root, program=program)
+        options = create_options(
+            bundle=bundle, console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds,
+            no_pivot=no_pivot, no_new_keyring=no_new_keyring,
+        )  # fmt: skip
+        Launcher(containers.root, program).call(
+            "create", [*options, check_id(name)], settings=["--systemd-cgroup"] if systemd_cgroup else [],
+            stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
+        )  # fmt: skip
+        return containers.load(name)
+
+    @classmethod
+    def run(cls, name: str, bundle: Path = ".", **options: Any) -> Container:
+        """Make a container as `create` does, and start it.  What cannot be started is destroyed."""
+        container = cls.create(name, bundle, **options)
+        try:
+            container.start()
+        except ContainerError:
+            container.destroy(force=True)
+            raise
+        return container
+
+    @classmethod
+    def load(cls, name: str, *, root: Path | None = None, program: str | None = None) -> Container:
+        """Return a container that is there.  Raises NoSuchContainer, InvalidId."""
+        from sandbox.runtime.containers import Containers
+
+        return Containers(root, program=program).load(name)
+
+    # --- what it is and does ---
+
+    @property
+    def root(self) -> str:
+        """The state root in which it is."""
+        return self._root
+
+    @property
+    def path(self) -> str:
+        """The directory of its state."""
+        return f"{self._parent}/{self.id}"
+
+    @property
+    def pid(self) -> int:
+        """The number of its first process as the host counts, 0 when that has ended."""
+        with self._open() as (place, record):
+            return 0 if place.status(record) == Status.STOPPED else record.pid
+
+    def status(self) -> str:
+        """Return what it does (Status), derived from its first process."""
+        with self._open() as (place, record):
+            return place.status(record)
+
+    def state(self) -> State:
+        """Return its state as the runtime specification has it."""
+        with self._open() as (place, record):
+            status = place.status(record)
+            document = record.document()
+        return State(
+            oci_version=document.get("ociVersion", ""),
+            id=self.id,
+            pid=0 if status == Status.STOPPED else record.pid,
+            status=status,
+            bundle=document.get("bundle", ""),
+            rootfs=document.get("rootfs", ""),
+            created=record.created,
+            annotations=document.get("annotations") or {},
+        )
+
+    def owner(self) -> str:
+        """Return the name of the user whose it is, #UID for one without a name."""
+        import pwd  # late: only `list` asks
+
+        with self._open() as (place, _):
+            uid = os.fstat(place.fd).st_uid
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return f"#{uid}"
+
+    def config(self) -> Spec:
+        """Return the configuration that it was made from.  Raises SpecError if that can be read no more."""
+        from sandbox.spec.document import decode_leniently  # late: msgspec
+        from sandbox.spec.runtime import Spec
+
+        with self._open() as (place, record):
+            content = _kept_config(place)
+            if content is None:
+                path = f"{record.document()['bundle']}/config.json"
+                try:
+                    with open(path, "rb") as file:
+                        content = file.read()
+                except OSError as error:
+                    raise HostError(f"cannot be read: {error.strerror}", where=path) from error
+        return decode_leniently(content, Spec)[0]
+
+    def processes(self) -> list[int]:
+        """Return the processes in it, as the host counts; some may have ended by now, unless it is paused."""
+        with self._open() as (_, record):
+            return members.inside(record)
+
+    def stats(self) -> Stats:
+        """Return what it uses, in the shape of runc's `events --stats`.
+
+        Raises HostError for a container without a cgroup, WrongStatus for one that has ended.
+        """
+        from sandbox.runtime.stats import read_stats  # late: only `events` asks
+
+        with self._open() as (place, record):
+            if place.status(record) == Status.STOPPED:
+                raise WrongStatus(f"container with id {self.id} is not running")
+            if not record.cgroup:
+                raise HostError(
+                    "a container without a cgroup counts nothing",
+                    hint="set linux.cgroupsPath to a cgroup that is delegated to you",
+                )
+            return read_stats(record.cgroup)
+
+    # --- changing it ---
+
+    def start(self) -> None:
+        """Let the command of a created container run; return when it does.
+
+        Raises WrongStatus, CommandFailed, HookFailed.
+        """
+        from sandbox.runtime.launch import Launcher  # late: `kill` and `delete` start nothing
+
+        with self._open():
+            pass
+        Launcher(self._root, self._program).call("start", [self.id])
+
+    def exec(self, args: Sequence[str] = (), **options: Any) -> Process:
+        """Start a further process inside, and return it when it runs; `Process.start` describes the options.
+
+        Raises WrongStatus, CommandFailed.
+        """
+        from sandbox.runtime.process import Process  # late: subprocess
+
+        with self._open():
+            pass
+        return Process.start(self._root, self.id, args, program=self._program, **options)
+
+    def signal(self, number: int, *, all: bool = False) -> None:  # noqa: A002 (as runc calls it)
+        """Signal the first process, or all.
+
+        SIGKILL for the first process of a container in the host's process namespace kills all, as nobody would be
+        left to end them.  Raises WrongStatus when the first process has ended and not `all` are meant.
+        """
+        from signal import SIGKILL, pidfd_send_signal  # late: 3 ms
+
+        with self._open() as (place, record):
+            status = place.status(record)
+            if not all and status in (Status.STOPPED, Status.CREATING):
+                raise WrongStatus("container not running")
+            if all or (number == SIGKILL and not members.has_own_pids(record)):
+                members.signal_all(record, number)
+                if all:
+                    return
+            try:
+                pidfd_send_signal(self._adopt(record), number)
+            except ProcessLookupError as error:
+                if number == SIGKILL:
+                    return  # together with all
+                raise WrongStatus("container not running") from error
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                raise ContainerError(f"unable to signal init: {reason}") from error
+
+    def pause(self) -> None:
+        """Stop every process; return when they stand.
+
+        Raises WrongStatus when there is nothing to stop, HostError without a cgroup to do it by.
+        """
+        with self._locked() as (place, record):
+            if place.status(record) not in (Status.RUNNING, Status.CREATED) or cgroup.is_frozen(record.cgroup):
+                raise WrongStatus("container not running")
+            cgroup.freeze(_cgroup_of(record), frozen=True)
+
+    def resume(self) -> None:
+        """Let the processes of a paused container go on.  Raises WrongStatus, HostError."""
+        with self._locked() as (place, record):
+            if place.status(record) == Status.STOPPED or not cgroup.is_frozen(record.cgroup):
+                raise WrongStatus("container not paused")
+            cgroup.freeze(_cgroup_of(record), frozen=False)
+
+    def set(self, resources: Resources | Mapping[str, Any]) -> None:
+        """Change limits while it runs; `resources` is `linux.resources` of the specification, what is absent stays.
+
+        Either all are in force afterwards or, with an exception, none.  Raises WrongStatus for a container that has
+        ended, SpecError for what makes no sense, HostError for a controller that is not there.
+        """
+        from sandbox.runtime.limits import change  # late: msgspec
+
+        with self._locked() as (place, record):
+            if place.status(record) == Status.STOPPED:
+                raise WrongStatus("container not running")
+            change(_cgroup_of(record), resources)
+
+    def checkpoint(self, path: Path) -> None:
+        """Write its processes to `path`.  Raises NotSupported: later."""
+        raise NotSupported(f"checkpoint is not supported yet: {self.id} cannot be written to {os.fspath(path)}")
+
+    @classmethod
+    def restore(cls, name: str, path: Path) -> Container:
+        """Make a container from what `checkpoint` wrote.  Raises NotSupported: later."""
+        raise NotSupported(f"restore is not supported yet: {name} cannot be made from {os.fspath(path)}")
+
+    def destroy(self, *, force: bool = False, warn: Callable[[str], None] | None = None) -> None:
+        """Remove it, with its cgroup and its state; then its poststop hooks are run.
+
+        A container that was only created is killed; one that runs is with `force`, and raises WrongStatus without.
+        A hook that fails is told to `warn` (by default a RuntimeWarning): it changes nothing.
+        """
+        with self._locked() as (place, record):
+            status = place.status(record)
+            if status not in (Status.STOPPED, Status.CREATED, Status.CREATING) and not force:
+                raise WrongStatus(f"cannot delete container {self.id} that is not stopped: {status}")
+            if status == Status.CREATING:  # by somebody who is no more: we hold the lock
+                remove_left_over(place)
+                return
+            if status != Status.STOPPED:
+                self._end(record)
+            elif record.cgroup:
+                cgroup.kill(record.cgroup)
+            from sandbox.runtime.hooks import poststop  # late: only who destroys
+
+            run_hooks = poststop(place, record)
+            if record.cgroup:
+                cgroup.remove(record.cgroup)
+            place.remove()
+        for message in run_hooks():
+            if warn is None:
+                import warnings  # late: hardly ever
+
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            else:
+                warn(message)
+
+    # --- waiting ---
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until the first process has ended, and return its exit status, 128+N for a signal N.
+
+        It is not our child, so that before Linux 6.15 only a child subreaper (prctl(2)) learns the status; None where
+        nobody tells, or where it had ended before this object was made.  Raises TimeoutError after `timeout` seconds.
+        """
+        if self._process < 0:
+            with self._open() as (_, record):
+                if self._adopt(record) < 0:
+                    return None
+        if not wait_end(self._process, timeout):
+            raise TimeoutError(f"{self.id} has not ended within {timeout:g} s")
+        return exit_status(self._process)
+
+    def notify_oom(self) -> Notifications:
+        """Return the kernel's kills in it for want of memory, as they happen, until it ends.
+
+        Raises HostError where the controller memory is not delegated.
+        """
+        from sandbox.runtime.events import oom
+
+        with self._open() as (_, record):
+            return oom(record.cgroup)
+
+    def notify_memory_pressure(self, level: str) -> Notifications:
+        """Return the times at which memory was scarce by `level` (`sandbox.runtime.events.Pressure`), until it ends.
+
+        Raises HostError where the kernel does not tell, ValueError for another level.
+        """
+        from sandbox.runtime.events import memory_pressure
+
+        with self._open() as (_, record):
+            return memory_pressure(record.cgroup, level)
+
+    # --- the object ---
+
+    def close(self) -> None:
+        """Let go of the descriptor that stands for its first process; the container stays."""
+        if self._process >= 0:
+            os.close(self._process)
+            self._process = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.destroy(force=True)
+        except NoSuchContainer:
+            pass  # destroyed within
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Container {self.id} in {self._root}>"
+
+    # --- within ---
+
+    def _open(self) -> _Opened:
+        return _Opened(self._parent, self.id, self._created, lock=False)
+
+    def _locked(self) -> _Opened:
+        return _Opened(self._parent, self.id, self._created, lock=True)
+
+    def _adopt(self, record: Record) -> int:
+        """Return the pidfd of the first process, -1 if that has ended."""
+        if self._process < 0 and record.pid:
+            try:
+                self._process = open_process(record.pid, record.started)
+            except ProcessLookupError:
+                return -1
+        return self._process
+
+    def _end(self, record: Record) -> None:
+        """Kill everything in it, and wait until the first process has ended."""
+        from signal import SIGKILL, pidfd_send_signal
+
+        others = [] if record.cgroup or members.has_own_pids(record) else members.inside(record)
+        descriptor = self._adopt(record)
+        if record.cgroup:
+            cgroup.kill(record.cgroup)
+        if descriptor >= 0:
+            try:
+                pidfd_send_signal(descriptor, SIGKILL)
+            except ProcessLookupError:
+                pass
+            if not wait_end(descriptor, END_SECONDS):
+                raise ContainerError("container init still running")
+        members.kill_all(others)
+
+
+class _Opened:
+    """The place and the record of a container, for the time of a `with`."""
+
+    __slots__ = ("_arguments", "_lock", "_place")
+
+    def __init__(self, parent: str, name: str, created: str, *, lock: bool) -> None:
+        self._arguments = (parent, name, created)
+        self._lock = lock
+        self._place: Place | None = None
+
+    def __enter__(self) -> tuple[Place, Record]:
+        parent, name, created = self._arguments
+        place, record = open_container(parent, name)
+        self._place = place
+        try:
+            if self._lock:
+                place.lock()
+                record = place.record()  # whoever held the lock may have written it
+            if record.created != created:
+                raise NoSuchContainer("container does not exist")
+        except ContainerError:
+            place.close()
+            raise
+        return place, record
+
+    def __exit__(self, *_: object) -> None:
+        assert self._place is not None
+        self._place.close()
+
+
+def _cgroup_of(record: Record) -> str:
+    if not record.cgroup:
+        raise HostError(
+            "cannot toggle freezer: cgroups not configured for container",
+            hint="set linux.cgroupsPath to a cgroup that is delegated to you",
+        )
+    return record.cgroup
+
+
+def _kept_config(place: Place) -> bytes | None:
+    """Return the configuration that the container's plan was made from, as far as the plan holds it."""
+    try:
+        return place.read("config.json")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,90 @@
+"""Other limits for a container that runs: what is absent in the change stays as it is.
+
+Some files hold two values of the specification, and some values of it are relative to others; what the
+change leaves out of those is read from the files, so that half a change does not undo the other half.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from sandbox.errors import ContainerError
+from sandbox.kernel import cgroup
+from sandbox.spec.document import decode_leniently
+from sandbox.spec.runtime import CpuResources, MemoryResources, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_PERIOD = 100_000  # of the kernel, in microseconds
+
+
+def change(directory: str, resources: Resources | Mapping[str, Any]) -> None:
+    """Write the limits to the files of the cgroup at `directory`.  Raises SpecError, HostError."""
+    from sandbox.lower.resources import settings  # type: ignore[import-not-found, unused-ignore]
+
+    if not isinstance(resources, Resources):
+        resources = decode_leniently(msgspec.json.encode(resources), Resources, name="resources")[0]
+    completed = complete(directory, resources)
+    _check_usage(directory, completed.memory)
+    found = settings(completed, lambda place: f"resources.{place}", bfq=os.path.exists(f"{directory}/io.bfq.weight"))
+    cgroup.apply(directory, [str(setting) for setting in found])
+
+
+def _check_usage(directory: str, memory: MemoryResources | None) -> None:
+    """Refuse a limit that would have processes killed at once, if that is asked for."""
+    if memory is None or not memory.check_before_update or not memory.limit or memory.limit < 0:
+        return
+    try:
+        usage = int(cgroup.read(directory, "memory.current"))
+    except OSError:  # the write will say what is missing
+        return
+    if usage > memory.limit:
+        raise ContainerError(f"rejecting memory limit {memory.limit} < usage {usage}")
+
+
+def complete(directory: str, resources: Resources) -> Resources:
+    """Return `resources` with what is read from the cgroup of values that go together."""
+    changes: dict[str, Any] = {}
+    if resources.cpu is not None:
+        changes["cpu"] = _complete_cpu(directory, resources.cpu)
+    if resources.memory is not None:
+        changes["memory"] = _complete_memory(directory, resources.memory)
+    return msgspec.structs.replace(resources, **changes)
+
+
+def _complete_cpu(directory: str, cpu: CpuResources) -> CpuResources:
+    if (cpu.quota is None) == (cpu.period is None):
+        return cpu
+    quota, period = _cpu_max(directory)
+    return msgspec.structs.replace(
+        cpu,
+        quota=quota if cpu.quota is None else cpu.quota,
+        period=cpu.period or period,
+    )
+
+
+def _cpu_max(directory: str) -> tuple[int, int]:
+    """Return quota (-1: none) and period of cpu.max."""
+    try:
+        words = cgroup.read(directory, "cpu.max").split()
+    except OSError:  # the write will say what is missing
+        words = []
+    if len(words) != 2 or not words[1].isdigit():
+        return -1, _PERIOD
+    return int(words[0]) if words[0].isdigit() else -1, int(words[1])
+
+
+def _complete_memory(directory: str, memory: MemoryResources) -> MemoryResources:
+    """A limit on memory and swap together is one on swap alone in cgroup v2, relative to that on memory."""
+    if memory.swap is None or memory.swap <= 0 or memory.limit is not None:
+        return memory
+    try:
+        text = cgroup.read(directory, "memory.max").strip()
+    except OSError:
+        return memory
+    return msgspec.structs.replace(memory, limit=int(text) if text.isdigit() else -1)

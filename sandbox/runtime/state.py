@@ -1,0 +1,313 @@
+"""The record of a container on disk: where it lies, what it says, who may change it.
+
+    ROOT/containers/ID/     0700
+        state.json          written by nsinit, read by both
+        plan                what was carried out; a process that joins follows it
+        start-gate          a socket, there while the container waits to be started
+
+The first line of state.json has a fixed form, for nsinit to read; the file as a whole is one JSON
+document.  What a file claims is never believed of a process: the status is derived from the one that
+lives or does not.  The lock of the directory is held while a container is made, started or removed,
+not while it runs; what is neither locked nor has a process was left by a creation that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from sandbox.errors import ContainerBusy, ContainerError, InvalidId, NoSuchContainer
+from sandbox.kernel import cgroup
+from sandbox.kernel.process import lives
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
+
+LOCK_SECONDS = 5.0
+"""So long is waited for another call: a hook may be at work under the lock."""
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_ID_LENGTH = 255
+
+# What the directory of a container can hold; `pid` is that of a `sandbox run`.
+_MEMBERS = ("state.json.new", "plan", "start-gate", "config.json", "pid", "notify/notify.sock", "state.json")
+
+
+class Status:
+    """What a container is doing; runtime-spec, runtime.md#state, and runc's `paused`."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class State:
+    """The state of a container; runtime-spec, runtime.md#state."""
+
+    __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "owner", "pid", "rootfs", "status")
+
+    def __init__(
+        self,
+        *,
+        oci_version: str,
+        id: str,  # noqa: A002 (its name in the specification)
+        pid: int,
+        status: str,
+        bundle: str,
+        rootfs: str,
+        created: str,
+        annotations: dict[str, str],
+        owner: str = "",
+    ) -> None:
+        self.oci_version = oci_version
+        self.id = id
+        self.pid = pid  # of the first process, as the host counts; 0 when it has ended
+        self.status = status  # Status
+        self.bundle = bundle
+        self.rootfs = rootfs
+        self.created = created  # RFC 3339
+        self.annotations = annotations
+        self.owner = owner
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that runc's `state` prints."""
+        document: dict[str, Any] = {
+            "ociVersion": self.oci_version,
+            "id": self.id,
+            "pid": self.pid,
+            "status": self.status,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "created": self.created,
+        }
+        if self.annotations:
+            document["annotations"] = self.annotations
+        return {**document, "owner": self.owner}
+
+
+class Record:
+    """What state.json says."""
+
+    __slots__ = ("_text", "cgroup", "created", "id", "pid", "started")
+
+    def __init__(self, text: str) -> None:
+        """Read the fixed line; the rest when it is wanted.  Raises ValueError."""
+        line, _, _ = text.partition("\n")
+        self._text = text
+        self.id = _between(line, '{"id":"', '"')
+        self.pid = int(_between(line, '"pid":', ","))
+        self.started = int(_between(line, '"started":', ","))
+        self.created = _between(line, '"created":"', '"')
+        self.cgroup = _between(line, '"cgroup":"', '"')  # its directory, "" without one
+
+    def document(self) -> dict[str, Any]:
+        """Return the whole of state.json: `ociVersion`, `bundle`, `rootfs`, `annotations`, `namespaces` …"""
+        from sandbox.spec.quick import value  # late: neither `kill` nor `delete` owe it
+
+        document = value(self._text)
+        if not isinstance(document, dict):
+            raise ContainerError("state.json is damaged", where=self.id)
+        return document
+
+
+def _between(line: str, before: str, after: str) -> str:
+    start = line.index(before) + len(before)
+    return line[start : line.index(after, start)]
+
+
+def check_id(name: str) -> str:
+    """Return `name` if a container can be called so, by the rule of runc.  Raises InvalidId."""
+    if not name:
+        raise InvalidId("container id cannot be empty")
+    if not _ID_CHARACTERS.issuperset(name) or name in (".", "..") or len(name) > _ID_LENGTH:
+        raise InvalidId("invalid container ID format")
+    return name
+
+
+def state_root(root: str | os.PathLike[str] | None = None) -> str:
+    """Return the state root `root`, by default $XDG_RUNTIME_DIR/sandbox or where that lies without the variable.
+
+    It is made where it is absent.  Raises HostError if others could write to it.
+    """
+    from sandbox.kernel.state import make_root, state_dir
+    from sandbox.plan.inputs import Inputs
+
+    return state_dir(Inputs()) if root is None else make_root(os.fspath(root))
+
+
+class Place:
+    """The directory of a container, open; a context manager that closes it, and with that gives up its lock."""
+
+    __slots__ = ("fd", "id", "parent")
+
+    def __init__(self, parent: str, name: str) -> None:
+        """Open it.  Raises NoSuchContainer, InvalidId."""
+        self.parent = parent
+        self.id = check_id(name)
+        try:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NoSuchContainer("container does not exist") from error
+        except OSError as error:
+            raise ContainerError(f"open {self.path}: {os.strerror(error.errno or 0).lower()}") from error
+
+    @property
+    def path(self) -> str:
+        return f"{self.parent}/{self.id}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def lock(self, seconds: float = LOCK_SECONDS) -> None:
+        """Have the container to ourselves.
+
+        Raises ContainerBusy when another call does not let go in time, NoSuchContainer when it has removed the
+        container.
+        """
+        from fcntl import LOCK_EX, LOCK_NB, flock  # late: only who changes something locks
+
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                flock(self.fd, LOCK_EX | LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise ContainerBusy(
+                        f"container {self.id} is being changed by another call",
+                        hint="wait for the create, start or delete that is at work, or end it",
+                    ) from error
+                time.sleep(0.01)
+        if not self.is_there():
+            raise NoSuchContainer("container does not exist")
+
+    def is_there(self) -> bool:
+        """Does the name still lead to this directory?"""
+        try:
+            named = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(self.fd))
+
+    def record(self) -> Record:
+        """Read state.json.  Raises NoSuchContainer where there is none: a container that is being made, or none."""
+        try:
+            content = self.read("state.json")
+        except FileNotFoundError as error:
+            raise NoSuchContainer("container does not exist") from error
+        try:
+            return Record(content.decode("utf-8", "surrogateescape"))
+        except ValueError as error:
+            raise ContainerError(f"{self.path}/state.json: is damaged", hint=f"rm -r {self.path}") from error
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a member.  Raises OSError."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        with open(descriptor, "rb") as file:
+            return file.read()
+
+    def has_gate(self) -> bool:
+        """Does the container still wait to be started?"""
+        try:
+            return stat.S_ISSOCK(os.stat("start-gate", dir_fd=self.fd, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return False
+
+    def status(self, record: Record) -> str:
+        """Return what the container does (Status)."""
+        if record.pid == 0:
+            return Status.CREATING
+        if not lives(record.pid, record.started):
+            return Status.STOPPED
+        if self.has_gate():
+            return Status.CREATED
+        return Status.PAUSED if cgroup.is_frozen(record.cgroup) else Status.RUNNING
+
+    def is_left_over(self) -> bool:
+        """Was this left by a creation that was killed?  If so, we hold its lock."""
+        try:
+            self.lock(0)
+        except (ContainerBusy, NoSuchContainer):
+            return False
+        try:
+            return self.record().pid == 0
+        except NoSuchContainer:
+            return True
+
+    def remove(self) -> None:
+        """Remove the directory, whose lock we hold, and what it holds.  Raises ContainerError."""
+        for name in _MEMBERS:
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise ContainerError(f"unlink {self.path}/{name}: {os.strerror(error.errno or 0).lower()}") from error
+        try:
+            os.rmdir("notify", dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+        try:
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ContainerError(f"rmdir {self.path}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def open_container(parent: str, name: str) -> tuple[Place, Record]:
+    """Open a container that is there.  Raises NoSuchContainer; what was left by a killed creation is removed."""
+    place = Place(parent, name)
+    try:
+        record = place.record()
+        if record.pid == 0 and place.is_left_over():
+            remove_left_over(place)
+            raise NoSuchContainer("container does not exist")
+    except NoSuchContainer:
+        if place.is_left_over():
+            remove_left_over(place)
+        place.close()
+        raise
+    except ContainerError:
+        place.close()
+        raise
+    return place, record
+
+
+def remove_left_over(place: Place) -> None:
+    """Remove what a killed creation has left: its cgroup, with whatever is in there, and the directory."""
+    try:
+        directory = place.record().cgroup
+    except NoSuchContainer:
+        directory = ""
+    if directory and cgroup.kill(directory):
+        cgroup.remove(directory)
+    place.remove()
+
+
+def names(parent: str) -> list[str]:
+    """Return the ids of the containers, sorted; left-overs are removed."""
+    found = []
+    for name in sorted(os.listdir(parent)):
+        try:
+            place, _ = open_container(parent, name)
+        except (ContainerError, InvalidId):
+            continue  # being made or removed right now, or a `sandbox run`
+        place.close()
+        found.append(name)
+    return found
