@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,9 @@ PROGRAMS = {
     "crun": ["crun", "--version"],
     "gcc": ["gcc", "--version"],
     "make": ["make", "--version"],
+    "pasta": ["pasta", "--config-net", "--quiet", "true"],
     "runc": ["runc", "--version"],
+    "slirp4netns": ["slirp4netns", "--version"],
     "strace": ["strace", "-f", "-o", "/dev/null", "true"],
     "tmux": ["tmux", "-V"],
 }
@@ -207,6 +210,34 @@ def tun() -> str:
     except OSError as error:
         return str(error)
     return ""
+
+
+@probe
+def host_mqueue() -> str:
+    return "" if os.path.ismount("/dev/mqueue") else "/dev/mqueue is not mounted"
+
+
+@probe
+def podman() -> str:
+    """Let it make its user namespace and mount an image's layers there, by crun as its runtime."""
+    if os.geteuid() == 0:
+        return "root's podman is another one"
+    for program in ("podman", "conmon", "catatonit", "crun"):
+        if not shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/libexec/podman"):
+            return f"{program}: not found"
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "containers.conf").write_text('[engine]\ncgroup_manager = "cgroupfs"\nlock_type = "file"\n')
+        environment = [f"HOME={place}", f"XDG_RUNTIME_DIR={place}", f"CONTAINERS_CONF={place}/containers.conf"]
+        places = [f"--root={place}/root", f"--runroot={place}/run", f"--tmpdir={place}/tmp"]
+        # The second ends the process that keeps the user namespace.
+        script = 'podman "$@" --storage-driver=overlay info; status=$?; podman "$@" system migrate && exit $status'
+        return attempt(["env", *environment, "sh", "-c", script, "sh", *places])
+
+
+@probe
+def sandbox_oci() -> str:
+    program = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox").with_name("sandbox-oci")
+    return attempt([str(program), "--version"])
 
 
 @probe
