@@ -288,9 +288,10 @@ def measure_group(group: Group, rounds: int, runs: int, work: Path, console: Con
 
 
 def main() -> None:
-    import oci  # here, as it imports from us
+    import oci  # here, as they import from us
+    import podman
 
-    groups = {"start": starts, "oci": oci.verbs}
+    groups = {"start": starts, "oci": oci.verbs, "podman": podman.runs}
     parser = argparse.ArgumentParser(prog="./dev bench", description="Compare times with those of others.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(groups)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=5, help="how often all have their turn (default 5)")
