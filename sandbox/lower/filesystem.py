@@ -8,223 +8,318 @@ from __future__ import annotations
 
 from posixpath import normpath
 
-import msgspec
-
 from sandbox.errors import SpecError
-from sandbox.lower.host import Host, Origins
+from sandbox.lower.devices import default_devices
+from sandbox.lower.ids import is_mapped, lines
+from sandbox.lower.mount_options import (
+    PROPAGATION,
+    RDONLY,
+    Options,
+    label_option,
+    parse_options,
+    refuse_filesystem_options,
+)
 from sandbox.plan.ops import (
-    BindDevice,
     BindMount,
     BindRoot,
+    ChangeMount,
     Flag,
     FreshRoot,
+    MakeDirectory,
     MakeReadOnly,
     MakeSymlink,
     Mask,
     NewMount,
-    Op,
     PivotRoot,
     SealRoot,
     ShowCommand,
     Step,
 )
-from sandbox.spec.runtime import Mount, Spec, annotation
+from sandbox.spec.annotations import annotation
 
-# MOUNT_ATTR_*, mount_setattr(2)
-RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8
-NOATIME, STRICTATIME, NODIRATIME, NOSYMFOLLOW = 0x10, 0x20, 0x80, 0x200000
-ATTRIBUTES = {
-    "ro": RDONLY,
-    "nosuid": NOSUID,
-    "nodev": NODEV,
-    "noexec": NOEXEC,
-    "noatime": NOATIME,
-    "strictatime": STRICTATIME,
-    "nodiratime": NODIRATIME,
-    "nosymfollow": NOSYMFOLLOW,
-}
-# Options that ask for what is so anyway.
-DEFAULTS = {
-    "rw",
-    "suid",
-    "dev",
-    "exec",
-    "relatime",
-    "norelatime",
-    "diratime",
-    "atime",
-    "symfollow",
-    "defaults",
-    "async",
-}
-# MS_*, mount(2)
-PROPAGATION = {"private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20, "unbindable": 1 << 17}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.lower.host import Case
+    from sandbox.spec.runtime import Mount
 
-# Bound from the host's own verified nodes: nobody but root may make them.
-DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-DEVICE_LINKS = (
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-    ("/dev/core", "/proc/kcore"),
-)
+# Mounted anew only by who owns the namespace that it shows; else the host's own is shown.
+_KERNELS = {"proc": ("/proc", "pid"), "sysfs": ("/sys", "network")}
+_NO_LABEL = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
-class Options(msgspec.Struct, kw_only=True):
-    """A mount's options, sorted by who takes them."""
-
-    attributes: int = 0
-    recursive_attributes: bool = False
-    propagation: int = 0
-    bind: bool = False
-    recursive: bool = False
-    data: list[str] = []
-
-
-def parse_options(mount: Mount, where: str) -> Options:
-    """Sort the options of `mount`.  Raises SpecError for one that cannot be had."""
-    options = Options()
-    for option in mount.options:
-        bare = option[1:] if option.startswith("r") else ""
-        if option in ("bind", "rbind"):
-            options.bind = True
-            options.recursive = option == "rbind"
-        elif option in ATTRIBUTES:
-            options.attributes |= ATTRIBUTES[option]
-        elif bare in ATTRIBUTES:
-            options.attributes |= ATTRIBUTES[bare]
-            options.recursive_attributes = True
-        elif option in PROPAGATION or bare in PROPAGATION:
-            options.propagation = PROPAGATION[option if option in PROPAGATION else bare]
-        elif option in DEFAULTS:
-            continue
-        elif option in ("tmpcopyup", "idmap", "ridmap", "remount", "sync", "dirsync", "mand"):
-            raise SpecError(f'the option "{option}" is not supported', where=where, hint="leave it out")
-        else:
-            options.data.append(option)
-    return options
-
-
-def root(spec: Spec, host: Host, origins: Origins) -> list[Step]:
+def root(case: Case) -> list[Step]:
     """Start the new root: an empty one, or the directory that the spec names."""
-    assert spec.root is not None
-    if annotation(spec, "root") == "fresh":
-        steps = [Step(FreshRoot(staging=host.state_dir), origins["root"])]
+    assert case.spec.root is not None
+    origin = case.origins["root"]
+    if annotation(case.spec, "root") == "fresh":
+        steps = [Step(FreshRoot(staging=case.host.state_dir), origin)]
     else:
-        steps = [Step(BindRoot(source=spec.root.path, staging=host.state_dir), origins["root"])]
-    return steps + _symlinks(spec, origins, mounted=False)
+        source = case.spec.root.path
+        if case.is_container:
+            source = _source(case, source, case.origins["root.path"])
+        # Only a slave hears of what is mounted outside.
+        slave = _propagation(case) == PROPAGATION["slave"]
+        operation = BindRoot(
+            source=source, staging=case.host.state_dir, propagation=PROPAGATION["slave" if slave else "private"]
+        )
+        steps = [Step(operation, origin)]
+    return steps + _symlinks(case, mounted=False)
 
 
-def _symlinks(spec: Spec, origins: Origins, *, mounted: bool) -> list[Step]:
+def _propagation(case: Case) -> int:
+    word = case.linux.rootfs_propagation
+    if not word:
+        return 0
+    if word.removeprefix("r") not in PROPAGATION:
+        raise SpecError(
+            f'"{word}" is not supported',
+            where=case.origins["linux.rootfsPropagation"],
+            hint=f"one of {', '.join(PROPAGATION)}",
+        )
+    return PROPAGATION[word.removeprefix("r")]
+
+
+def _source(case: Case, source: str, where: str) -> str:
+    """Return where a path of the host's leads to."""
+    found = case.host.sources.get(source)
+    if found is None:
+        raise SpecError(f"{source}: {case.host.absent.get(source, 'no such file or directory')}", where=where)
+    return found
+
+
+def _symlinks(case: Case, *, mounted: bool) -> list[Step]:
     """Make the symlinks of the root itself, on which targets may depend, or those in what is mounted there."""
-    links: dict[str, str] = msgspec.json.decode(annotation(spec, "symlinks", "{}"))
-    targets = [_target(mount) for mount in spec.mounts]
+    text = annotation(case.spec, "symlinks")
+    if not text:
+        return []
+    from json import loads  # late: only a profile's sandbox has symlinks
+
+    links: dict[str, str] = loads(text)
+    targets = [target_of(mount) for mount in case.spec.mounts]
     return [
-        Step(MakeSymlink(target=link, destination=destination), origins[f"annotations.symlinks.{link}"])
+        Step(MakeSymlink(target=link, destination=destination), case.origins[f"annotations.symlinks.{link}"])
         for link, destination in links.items()
         if any(link.startswith(f"{target}/") for target in targets) is mounted
     ]
 
 
-def _target(mount: Mount) -> str:
+def target_of(mount: Mount) -> str:
+    """Return the place of a mount below the root."""
     return normpath("/" + mount.destination.lstrip("/"))
 
 
-def mounts(spec: Spec, origins: Origins) -> list[Step]:
-    """Mount in the order of the spec; the devices that every container has follow /dev."""
+def mounts(case: Case) -> list[Step]:
+    """Mount in the order of the spec; in a sandbox the devices that every container has follow /dev."""
     steps: list[Step] = []
-    for index, mount in enumerate(spec.mounts):
-        origin = origins[f"mounts[{index}]"]
-        target = _target(mount)
-        steps += _mount(mount, target, origin)
-        if target == "/dev" and mount.type == "tmpfs":
-            steps += _devices(origin)
-    return steps + _symlinks(spec, origins, mounted=True)
+    for index, mount in enumerate(case.spec.mounts):
+        origin = case.origins[f"mounts[{index}]"]
+        target = target_of(mount)
+        if target == "/":
+            raise SpecError("the root itself is no place for a mount", where=origin, hint='see "root"')
+        steps += _mount(case, mount, target, origin)
+        if target == "/dev" and mount.type == "tmpfs" and not case.is_container:
+            steps += default_devices(case, origin)
+    return steps + _symlinks(case, mounted=True)
 
 
-def _mount(mount: Mount, target: str, origin: str) -> list[Step]:
-    options = parse_options(mount, origin)
+def _mount(case: Case, mount: Mount, target: str, origin: str) -> list[Step]:
+    options = parse_options(mount)
+    if not case.is_container:
+        _check_sandbox(mount, options, origin)
+    if label_option(options) and not case.host.selinux:
+        raise SpecError(
+            f'the option "{label_option(options)}" needs SELinux, which is not enabled here',
+            where=origin,
+            hint="leave it out",
+        )
+    if options.copy_up and (options.bind or mount.type != "tmpfs"):
+        raise SpecError("tmpcopyup is for a tmpfs", where=origin, hint="leave it out")
+    if options.remount:
+        return [_remount(target, options, origin)]
+    if options.bind:
+        refuse_filesystem_options(options, origin)
+        if not mount.source:
+            raise SpecError("a bind mount needs a source", where=origin)
+        source = _source(case, mount.source, origin) if case.is_container else mount.source
+        return [Step(_bind(case, source, target, options, _id_maps(case, mount, options, origin)), origin)]
+    if mount.type in ("", "none"):
+        raise SpecError("a mount needs a type, or the option bind", where=origin)
+    if case.is_container:
+        _check_ids(case, options, origin)
+    operation = _new(case, mount, target, options, origin)
+    if mount.type in ("cgroup", "cgroup2"):
+        return _cgroup(case, operation, target, options, origin)
+    if mount.type in _KERNELS:
+        return _kernels(case, mount.type, operation, target, options, origin)
+    steps = [Step(operation, origin)]
+    if case.is_container and target == "/dev" and operation.attributes & RDONLY:
+        # Its devices are bound first (`devices`).
+        steps = [Step(_new(case, mount, target, options, origin, but=RDONLY), origin)]
+    return steps
+
+
+def _check_sandbox(mount: Mount, options: Options, origin: str) -> None:
+    """Refuse what no profile asks for."""
     if mount.uid_mappings or mount.gid_mappings:
         raise SpecError("an id-mapped mount is not supported", where=origin, hint="leave out the mappings")
-    if options.bind or mount.type == "bind":
-        if options.data:
-            raise SpecError(f'a bind mount has no option "{options.data[0]}"', where=origin)
-        return [Step(_bind(mount.source, target, options), origin)]
-    if mount.type in ("cgroup", "cgroup2"):
-        # Where there is no cgroup v2, nothing of the host's hierarchies may show in its place.
-        return [
-            Step(_new("cgroup2", target, options), origin, Flag.MAY_FAIL),
-            Step(Mask(target=target), origin, Flag.OTHERWISE | Flag.IF_PRESENT),
-        ]
-    if mount.type in ("proc", "sysfs"):
-        # Refused where the host's own is partly covered, as in a container: then that one is shown.
-        shown = Options(attributes=options.attributes | RDONLY, recursive=True, recursive_attributes=True)
-        return [
-            Step(_new(mount.type, target, options), origin, Flag.MAY_FAIL),
-            Step(_bind({"proc": "/proc", "sysfs": "/sys"}[mount.type], target, shown), origin, Flag.OTHERWISE),
-        ]
-    if not mount.type:
-        raise SpecError("a mount needs a type, or the option bind", where=origin)
-    return [Step(_new(mount.type, target, options), origin)]
+    asked = [options.id_map, "tmpcopyup" if options.copy_up else "", "remount" if options.remount else ""]
+    for word in (*asked, *options.filesystem):
+        if word:
+            raise SpecError(f'the option "{word}" is not supported', where=origin, hint="leave it out")
+    # What the host shows read-only stays so: a profile's `write` takes nothing away, and gives nothing.
+    options.clear &= ~RDONLY
+    options.clear_recursive &= ~RDONLY
 
 
-def _bind(source: str, target: str, options: Options) -> BindMount:
+def _check_ids(case: Case, options: Options, origin: str) -> None:
+    """Refuse an owner that is not mapped, as runc does; the kernel would only say EINVAL."""
+    for option in options.data:
+        kind, _, number = option.partition("=")
+        if kind in ("uid", "gid") and number.isdigit() and not is_mapped(case, kind, int(number)):
+            raise SpecError(
+                f'the option "{option}": {kind} {number} is not mapped', where=origin, hint=f'leave out "{option}"'
+            )
+
+
+def _remount(target: str, options: Options, origin: str) -> Step:
+    """Change what is mounted there; what no option names stays."""
+    refuse_filesystem_options(options, origin)
+    if options.id_map:
+        raise SpecError("a mount that is there cannot be id-mapped any more", where=origin, hint="leave it out")
+    operation = ChangeMount(
+        target=target,
+        set_attributes=options.set,
+        clear_attributes=options.clear,
+        set_recursive=options.set_recursive,
+        clear_recursive=options.clear_recursive,
+        propagation=options.propagation,
+        propagation_recursive=int(options.propagation != 0),
+    )
+    return Step(operation, origin)
+
+
+def _id_maps(case: Case, mount: Mount, options: Options, origin: str) -> tuple[str, str]:
+    uids, gids = mount.uid_mappings, mount.gid_mappings
+    if not options.id_map and not uids and not gids:
+        return "", ""
+    if not uids and not gids and case.makes("user"):
+        uids, gids = case.linux.uid_mappings, case.linux.gid_mappings
+    if not uids or not gids:
+        raise SpecError("an id-mapped mount needs uidMappings and gidMappings", where=origin)
+    return lines(uids), lines(gids)
+
+
+def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[str, str]) -> BindMount:
+    recursively = options.set_recursive
+    if case.is_container and options.set & RDONLY and _shows_cgroups(case, source):
+        # runc CVE-2023-25809: read-only is the top alone, and the hierarchy below could be written.
+        recursively |= RDONLY
     return BindMount(
         source=source,
         target=target,
         recursive=int(options.recursive),
-        set_attributes=0 if options.recursive_attributes else options.attributes,
-        set_recursive=options.attributes if options.recursive_attributes else 0,
+        set_attributes=options.set,
+        clear_attributes=options.clear,
+        set_recursive=recursively,
+        clear_recursive=options.clear_recursive,
         propagation=options.propagation or PROPAGATION["private"],
+        uid_map=maps[0],
+        gid_map=maps[1],
+        map_recursive=int(options.id_map == "ridmap"),
     )
 
 
-def _new(fstype: str, target: str, options: Options) -> NewMount:
-    return NewMount(fstype=fstype, target=target, options=tuple(options.data), attributes=options.attributes)
+def _shows_cgroups(case: Case, source: str) -> bool:
+    root = case.host.cgroup_root or "/sys/fs/cgroup"
+    return root == source or root.startswith(source.rstrip("/") + "/") or source.startswith(root + "/")
 
 
-def _devices(origin: str) -> list[Step]:
-    nodes: list[Op] = [
-        BindDevice(source=f"/dev/{name}", target=f"/dev/{name}", major=major, minor=minor)
-        for name, major, minor in DEVICES
+def _new(case: Case, mount: Mount, target: str, options: Options, origin: str, *, but: int = 0) -> NewMount:
+    data = [*options.filesystem, *options.data]
+    if case.is_container and mount.source:
+        data.insert(0, f"source={mount.source}")  # as mountinfo shows it
+    label = case.linux.mount_label
+    if label and mount.type not in _NO_LABEL:
+        data.append(f"context={label}")
+    maps = _id_maps(case, mount, options, origin)
+    return NewMount(
+        fstype="cgroup2" if mount.type == "cgroup" else mount.type,
+        target=target,
+        options=tuple(data),
+        attributes=(options.set | options.set_recursive) & ~but,
+        propagation=options.propagation,
+        copy_up=int(options.copy_up),
+        uid_map=maps[0],
+        gid_map=maps[1],
+    )
+
+
+def _cgroup(case: Case, operation: NewMount, target: str, options: Options, origin: str) -> list[Step]:
+    tried = Step(operation, origin, Flag.MAY_FAIL)
+    if case.is_container and not case.has("cgroup") and case.host.cgroup_root:
+        # The hierarchy of the host's namespace: no less is to be seen, and it is the host's to mount.
+        shown = _bind(case, case.host.cgroup_root, target, options, ("", ""))
+        return [tried, Step(shown, origin, Flag.OTHERWISE)]
+    # Where there is no cgroup v2, nothing of the host's hierarchies may show in its place.
+    return [tried, Step(Mask(target=target), origin, Flag.OTHERWISE | Flag.IF_PRESENT)]
+
+
+def _kernels(case: Case, kind: str, operation: NewMount, target: str, options: Options, origin: str) -> list[Step]:
+    """Mount procfs or sysfs; where the host's own is all that can be had, that one, which nobody may write."""
+    source, owner = _KERNELS[kind]
+    its_own = case.is_container and kind == "proc"
+    if its_own and case.has(owner):
+        return [Step(operation, origin)]  # another one would show other processes
+    shown = Options()
+    shown.recursive = True
+    shown.set_recursive = options.set | options.set_recursive | (0 if its_own else RDONLY)
+    return [
+        Step(operation, origin, Flag.MAY_FAIL),
+        Step(_bind(case, source, target, shown, ("", "")), origin, Flag.OTHERWISE),
     ]
-    nodes += [MakeSymlink(target=link, destination=destination) for link, destination in DEVICE_LINKS]
-    return [Step(op, origin) for op in nodes]
 
 
-def covers(spec: Spec, origins: Origins) -> list[Step]:
+def covers(case: Case) -> list[Step]:
     """Cover what must not be seen or written."""
-    assert spec.linux is not None
     masks = [
-        Step(Mask(target=path), origins[f"linux.maskedPaths[{index}]"], _mask_flags(spec, path))
-        for index, path in enumerate(spec.linux.masked_paths)
+        Step(Mask(target=path), case.origins[f"linux.maskedPaths[{index}]"], _mask_flags(case, path))
+        for index, path in enumerate(case.linux.masked_paths)
     ]
     read_only = [
-        Step(MakeReadOnly(target=path), origins[f"linux.readonlyPaths[{index}]"], Flag.IF_PRESENT)
-        for index, path in enumerate(spec.linux.readonly_paths)
+        Step(MakeReadOnly(target=path), case.origins[f"linux.readonlyPaths[{index}]"], Flag.IF_PRESENT)
+        for index, path in enumerate(case.linux.readonly_paths)
     ]
     return masks + read_only
 
 
-def _mask_flags(spec: Spec, path: str) -> int:
+def _mask_flags(case: Case, path: str) -> int:
     """Let only that be absent which the sandbox has of its own; what we saw on the host has to be there still.
 
     Something that vanished since could come back, and not be hidden.  A root that is a directory
     brings its own tree, and need not have what the host has.
     """
     own = normpath(path).startswith(("/dev/", "/proc/", "/sys/"))
-    return Flag.IF_PRESENT if own or annotation(spec, "root") != "fresh" else 0
+    return Flag.IF_PRESENT if own or annotation(case.spec, "root") != "fresh" else 0
 
 
-def seal(spec: Spec, origins: Origins) -> list[Step]:
+def seal(case: Case) -> list[Step]:
     """Make the root read-only if asked, and go there."""
-    assert spec.root is not None
+    assert case.spec.root is not None
     steps = []
-    if annotation(spec, "showCommand") == "true":
-        assert spec.process is not None
-        steps.append(Step(ShowCommand(directory=spec.process.cwd), origins["annotations.showCommand"]))
-    if spec.root.readonly:
-        steps.append(Step(SealRoot(set_attributes=RDONLY), origins["root"]))
-    return [*steps, Step(PivotRoot(), origins["root"])]
+    cwd = case.process.cwd
+    if not case.is_container and annotation(case.spec, "showCommand") == "true":
+        steps.append(Step(ShowCommand(directory=cwd), case.origins["annotations.showCommand"]))
+    if case.is_container and normpath(cwd) != "/":
+        steps.append(Step(MakeDirectory(path=normpath(cwd)), case.origins["process.cwd"]))
+    if case.spec.root.readonly:
+        steps.append(Step(SealRoot(set_attributes=RDONLY), case.origins["root"]))
+    steps.append(Step(PivotRoot(), case.origins["root"]))
+    propagation = _propagation(case)
+    if propagation in (PROPAGATION["shared"], PROPAGATION["unbindable"]):
+        operation = ChangeMount(
+            target="/",
+            propagation=propagation,
+            propagation_recursive=int(case.linux.rootfs_propagation.startswith("r")),
+        )
+        steps.append(Step(operation, case.origins["linux.rootfsPropagation"]))
+    return steps

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from sandbox.errors import SpecError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from sandbox.kernel.paths import Node
+    from sandbox.spec.runtime import Process, Spec
 
 
 class Host:
     """Facts of the host.  They arrive as values: equal inputs give equal plans.
 
-    Of a bundle's container only: `bundle` and all that follows.
+    Of a bundle's container only: `build` and all that follows.
     """
 
     __slots__ = (
         "absent",
         "apparmor",
+        "bfq",
+        "build",
         "bundle",
         "capabilities",
         "cgroup",
@@ -48,6 +53,7 @@ class Host:
         state_dir: str,
         newuidmap: str = "",
         newgidmap: str = "",
+        build: str = "",
         bundle: str = "",
         capabilities: int = 0,
         uid_map: tuple[tuple[int, int, int], ...] = (),
@@ -56,6 +62,7 @@ class Host:
         cgroup_root: str = "",
         cgroup_top: str = "",
         controllers: tuple[str, ...] = (),
+        bfq: bool = False,
         setgroups: bool = True,
         own_namespaces: frozenset[str] = frozenset(),
         apparmor: bool = False,
@@ -70,6 +77,7 @@ class Host:
         self.state_dir = state_dir  # the state tree, an absolute path; also where the new root is staged
         self.newuidmap = newuidmap  # absolute path, empty where it is not installed
         self.newgidmap = newgidmap
+        self.build = build  # this program's build id: with it, compiled filters are kept; or empty
         self.bundle = bundle  # absolute, without symlinks
         self.capabilities = capabilities  # in force in our user namespace: 1 << CAP_*
         self.uid_map = uid_map  # of our user namespace: (inside, outside, count)
@@ -80,6 +88,7 @@ class Host:
         # container's is to be (`cgroup.place`); empty where there is none.
         self.cgroup_top = cgroup_top
         self.controllers = controllers  # that can be enabled below `cgroup_top`
+        self.bfq = bfq  # is a block device's weight its scheduler's, io.bfq.weight?
         self.setgroups = setgroups  # may setgroups(2) be called in our user namespace?
         self.own_namespaces = own_namespaces  # those of linux.namespaces[].path that we are members of ourselves
         self.apparmor = apparmor  # is it enabled?
@@ -97,15 +106,12 @@ class Host:
 class Call:
     """What the command line and the environment of the runtime ask for beyond the spec."""
 
-    __slots__ = ("keyring", "notify_directory", "notify_host", "pivot")
+    __slots__ = ("keyring", "notify_directory", "notify_host")
 
-    def __init__(
-        self, *, keyring: bool = True, pivot: bool = True, notify_directory: str = "", notify_host: str = ""
-    ) -> None:
+    def __init__(self, *, keyring: bool = True, notify_directory: str = "", notify_host: str = "") -> None:
         self.keyring = keyring  # a session keyring of the container's own
-        self.pivot = pivot
         self.notify_directory = notify_directory  # of the container's, on the host, for its readiness; or empty
-        self.notify_host = notify_host  # the socket NOTIFY_SOCKET names
+        self.notify_host = notify_host  # the socket that NOTIFY_SOCKET names
 
 
 class Origins:
@@ -116,3 +122,43 @@ class Origins:
 
     def __getitem__(self, place: str) -> str:
         return self._origins.get(place) or f"config.json: {place}"
+
+
+class Case:
+    """What is to be lowered, and all that is known: the passes read from here.
+
+    There are two customers.  A profile's sandbox is strict: it isolates or does not start.  A bundle's
+    container (`is_container`) is what its spec says, beneath an engine that answers for it.
+    """
+
+    __slots__ = ("call", "host", "is_container", "linux", "namespaces", "origins", "process", "spec")
+
+    def __init__(
+        self, spec: Spec, host: Host, origins: Origins, call: Call | None = None, process: Process | None = None
+    ) -> None:
+        if spec.root is None or spec.process is None or spec.linux is None:
+            raise SpecError("root, process and linux are required", where=origins["$"])
+        self.spec = spec
+        self.linux = spec.linux
+        self.process = process or spec.process
+        self.host = host
+        self.origins = origins
+        self.is_container = call is not None
+        self.call = call or Call()
+        self.namespaces = {entry.type: entry.path for entry in spec.linux.namespaces}  # path "": a new one
+
+    def has(self, kind: str) -> bool:
+        """Is there a namespace of this kind that is not the caller's?"""
+        path = self.namespaces.get(kind)
+        return path is not None and path not in self.host.own_namespaces
+
+    def makes(self, kind: str) -> bool:
+        """Is a new namespace of this kind made?"""
+        return self.namespaces.get(kind) == ""
+
+    def setting(self, name: str) -> Any:
+        """Return a member of the process; of one that is exec'd, where it says nothing, the container's."""
+        value = getattr(self.process, name)
+        if value is None or value is False or value == "" or value == []:
+            value = getattr(self.spec.process, name)
+        return value

@@ -1,22 +1,17 @@
-"""The command's environment, credentials, limits and filter."""
+"""Who the process is and what it may: environment, terminal, credentials, limits."""
 
 from __future__ import annotations
 
 from struct import pack
 
-import msgspec
-
 from sandbox.errors import SpecError
-from sandbox.lower.host import Origins
+from sandbox.lower.ids import is_mapped, is_self_mapped
 from sandbox.plan.ops import (
     Credentials,
     Environment,
-    NewSession,
-    OpenTerminal,
-    Reaper,
-    SeccompFilter,
-    SetNice,
-    SetOomScore,
+    Flag,
+    LabelKind,
+    SetLabel,
     SetRlimit,
     SetUmask,
     Step,
@@ -24,7 +19,11 @@ from sandbox.plan.ops import (
     TerminalMode,
     WorkingDirectory,
 )
-from sandbox.spec.runtime import Process, Spec, annotation
+from sandbox.spec.annotations import annotation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.lower.host import Case
 
 # In the order of their numbers, linux/capability.h.
 CAPABILITIES = (
@@ -34,115 +33,206 @@ CAPABILITIES = (
     "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ "
     "PERFMON BPF CHECKPOINT_RESTORE"
 ).split()
+_NUMBERS = {name: number for number, name in enumerate(CAPABILITIES)}
 
 # RLIMIT_*, asm-generic/resource.h; the numbers of x86-64 and aarch64
 RLIMITS = ("CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME").split()
+NOFILE = RLIMITS.index("NOFILE")
+FEW_FILES = 64  # fewer than this, and we might not get through the start gate ourselves
 
 UINT32, UINT64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+DEFAULT_UMASK = 0o022
+
+KEEP_GROUPS = "run.oci.keep_original_groups"
+"""crun's annotation, by which podman has a container keep the caller's supplementary groups."""
 
 
-def environment(spec: Spec, origins: Origins) -> list[Step]:
+def environment(case: Case, further: tuple[str, ...] = ()) -> list[Step]:
     """What the monitor gives the command: variables, and a terminal where one is wanted."""
-    assert spec.process is not None
-    keep: list[str] = msgspec.json.decode(annotation(spec, "keep", "[]"))
-    mode = getattr(TerminalMode, annotation(spec, "terminal", "never").upper())
-    if spec.process.terminal:
-        mode = TerminalMode.ALWAYS
-    return [
-        Step(Environment(keep=tuple(keep), set=tuple(spec.process.env)), origins["process.env"]),
-        Step(Terminal(mode=mode), origins["process.terminal"]),
-    ]
-
-
-def identity(spec: Spec, origins: Origins) -> list[Step]:
-    """Become who the command is.  From here on nothing may be done that needs a capability."""
-    assert spec.process is not None
-    process = spec.process
-    steps = []
-    if process.oom_score_adj is not None:
-        steps.append(Step(SetOomScore(value=process.oom_score_adj & UINT32), origins["process.oomScoreAdj"]))
-    if not process.no_new_privileges:
-        # Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
-        steps += _filter(spec, origins)
-    steps.append(Step(_credentials(spec, process, origins), origins["process.capabilities"]))
-    steps.append(Step(OpenTerminal(), origins["process.terminal"]))
-    return steps
-
-
-def command(spec: Spec, origins: Origins) -> list[Step]:
-    """What holds for the command alone, not for the process 1 that reaps behind it."""
-    assert spec.process is not None
-    process = spec.process
-    steps = []
-    if annotation(spec, "init") == "true":
-        steps.append(Step(Reaper(), origins["annotations.init"]))
-    steps.append(Step(NewSession(), origins["process.terminal"]))
-    for index, limit in enumerate(process.rlimits):
-        where = origins[f"process.rlimits[{index}]"]
-        if limit.type.removeprefix("RLIMIT_") not in RLIMITS:
-            raise SpecError(f'unknown limit "{limit.type}"', where=where)
-        number = RLIMITS.index(limit.type.removeprefix("RLIMIT_"))
-        steps.append(Step(SetRlimit(resource=number, soft=limit.soft & UINT64, hard=limit.hard & UINT64), where))
-    if process.user.umask is not None:
-        steps.append(Step(SetUmask(mask=process.user.umask), origins["process.user.umask"]))
-    if process.scheduler is not None:
-        if process.scheduler.policy not in ("SCHED_OTHER", ""):
-            raise SpecError("only SCHED_OTHER is supported", where=origins["process.scheduler"])
-        steps.append(Step(SetNice(value=process.scheduler.nice & UINT32), origins["process.scheduler"]))
-    if not process.cwd.startswith("/"):
-        raise SpecError(f'"{process.cwd}" is not an absolute path', where=origins["process.cwd"])
-    steps.append(Step(WorkingDirectory(path=process.cwd), origins["process.cwd"]))
-    if process.no_new_privileges:
-        steps += _filter(spec, origins)
-    return steps
-
-
-def _credentials(spec: Spec, process: Process, origins: Origins) -> Credentials:
-    assert spec.linux is not None
-    user = process.user
-    mapped = spec.linux.uid_mappings
-    if not any(entry.container_id <= user.uid < entry.container_id + entry.size for entry in mapped):
-        raise SpecError(f"uid {user.uid} is not mapped", where=origins["process.user"], hint='use map = "range"')
-    # setgroups(2) is denied for good where a process maps its own ids.
-    single = len(mapped) == 1 and mapped[0].size == 1
-    if single and user.additional_gids:
-        raise SpecError(
-            "supplementary groups need a range of ids", where=origins["process.user"], hint='use map = "range"'
+    process, origins = case.process, case.origins
+    if case.is_container:
+        variables = Environment(keep=(), set=_variables([*process.env, *further]))
+        size = process.console_size
+        terminal = Terminal(
+            mode=TerminalMode.ALWAYS if process.terminal else TerminalMode.NEVER,
+            rows=min(size.height, UINT32) if size else 0,
+            columns=min(size.width, UINT32) if size else 0,
+            newlines=0,
         )
-    sets = process.capabilities
-    return Credentials(
+    else:
+        variables = Environment(keep=_kept(case), set=tuple(process.env))
+        mode = getattr(TerminalMode, annotation(case.spec, "terminal", "never").upper())
+        terminal = Terminal(mode=TerminalMode.ALWAYS if process.terminal else mode)
+    return [Step(variables, origins["process.env"]), Step(terminal, origins["process.terminal"])]
+
+
+def _kept(case: Case) -> tuple[str, ...]:
+    text = annotation(case.spec, "keep")
+    if not text:
+        return ()
+    from json import loads  # late: only a profile's sandbox keeps variables of the caller's
+
+    return tuple(loads(text))
+
+
+def _variables(variables: list[str]) -> tuple[str, ...]:
+    """Return each variable once: the last one counts, at its own place."""
+    last = {variable.partition("=")[0]: index for index, variable in enumerate(variables)}
+    return tuple(variable for index, variable in enumerate(variables) if last[variable.partition("=")[0]] == index)
+
+
+def labels(case: Case) -> list[Step]:
+    """Have execve(2) give the command its label.  Of a module that is not enabled nothing could be in force."""
+    steps = []
+    for member, kind, name, enabled in (
+        ("apparmor_profile", LabelKind.APPARMOR, "AppArmor", case.host.apparmor),
+        ("selinux_label", LabelKind.SELINUX, "SELinux", case.host.selinux),
+    ):
+        label = case.setting(member)
+        where = case.origins["process.apparmorProfile" if kind == LabelKind.APPARMOR else "process.selinuxLabel"]
+        if not label or (label == "unconfined" and not enabled):
+            continue
+        if not enabled:
+            raise SpecError(f"{name} is not enabled in this kernel", where=where, hint="leave it out")
+        if not case.is_container:
+            raise SpecError("is not supported", where=where, hint="leave it out")
+        steps.append(Step(SetLabel(kind=kind, value=label), where))
+    return steps
+
+
+def credentials(case: Case) -> list[Step]:
+    """Become who the command is.  From here on nothing may be done that needs a capability."""
+    user, origins = case.process.user, case.origins
+    where = origins["process.user"]
+    hint = "" if case.is_container else 'use map = "range"'
+    numbers = [("uid", user.uid), *(("gid", number) for number in [user.gid, *user.additional_gids])]
+    for kind, number in numbers if case.is_container else numbers[:1]:
+        if not is_mapped(case, kind, number):
+            raise SpecError(f"{kind} {number} is not mapped", where=where, hint=hint)
+    groups = _set_groups(case)
+    if user.additional_gids and not groups and not _keeps_groups(case):
+        raise SpecError(
+            "supplementary groups need a range of ids: who maps their own alone may call setgroups(2) no more",
+            where=where,
+            hint=hint or "leave out additionalGids, or map a range of ids",
+        )
+    sets = _capability_sets(case)
+    operation = Credentials(
         uid=user.uid,
         gid=user.gid,
         groups=pack(f"<{len(user.additional_gids)}I", *user.additional_gids),
-        set_groups=int(not single),
-        no_new_privileges=int(process.no_new_privileges),
-        **{
-            name: _bits(getattr(sets, name) if sets else [], origins[f"process.capabilities.{name}"])
-            for name in ("bounding", "permitted", "effective", "inheritable", "ambient")
-        },
+        set_groups=groups,
+        no_new_privileges=int(case.setting("no_new_privileges")),
+        **sets,
     )
+    return [Step(operation, origins["process.capabilities"])]
+
+
+def _keeps_groups(case: Case) -> bool:
+    return case.is_container and case.spec.annotations.get(KEEP_GROUPS) == "1"
+
+
+def _set_groups(case: Case) -> int:
+    """Return whether setgroups(2) is called; 2: if it may be."""
+    if is_self_mapped(case) or _keeps_groups(case):
+        return 0
+    if case.makes("user") or not case.is_container:
+        return 1
+    if case.has("user"):  # whoever made it may have denied that
+        return 1 if case.process.user.additional_gids else 2
+    return int(case.host.setgroups)
+
+
+def _capability_sets(case: Case) -> dict[str, int]:
+    given = case.setting("capabilities")
+    sets = {
+        name: _bits(getattr(given, name) if given else [], case.origins[f"process.capabilities.{name}"])
+        for name in ("bounding", "permitted", "effective", "inheritable", "ambient")
+    }
+    # What the kernel would refuse without a word about which.
+    rules = [
+        ("effective", "permitted", sets["permitted"]),
+        ("ambient", "permitted", sets["permitted"]),
+        ("ambient", "inheritable", sets["inheritable"]),
+        ("inheritable", "bounding", sets["bounding"]),
+    ]
+    if not case.has("user") and case.is_container:
+        rules += [(name, "those that we hold ourselves", case.host.capabilities) for name in ("permitted", "bounding")]
+    for name, other, allowed in rules:
+        missing = sets[name] & ~allowed
+        if missing:
+            names = ", ".join(f"CAP_{word}" for number, word in enumerate(CAPABILITIES) if missing >> number & 1)
+            raise SpecError(f"{names} is not among {other}", where=case.origins[f"process.capabilities.{name}"])
+    return sets
 
 
 def _bits(names: list[str], where: str) -> int:
     bits = 0
     for name in names:
-        if name.removeprefix("CAP_") not in CAPABILITIES:
+        number = _NUMBERS.get(name.removeprefix("CAP_"))
+        if number is None:
             raise SpecError(f'unknown capability "{name}"', where=where)
-        bits |= 1 << CAPABILITIES.index(name.removeprefix("CAP_"))
+        bits |= 1 << number
     return bits
 
 
-def _filter(spec: Spec, origins: Origins) -> list[Step]:
-    assert spec.linux is not None
-    if spec.linux.seccomp is None:
-        return []
-    from sandbox.kernel import libseccomp  # late: a plan without a filter loads no library
+def rlimits(case: Case) -> list[Step]:
+    """Limit the command."""
+    steps = []
+    seen: set[int] = set()
+    for index, limit in enumerate(case.setting("rlimits")):
+        where = case.origins[f"process.rlimits[{index}]"]
+        name = limit.type.removeprefix("RLIMIT_")
+        if name not in RLIMITS:
+            raise SpecError(f'unknown limit "{limit.type}"', where=where)
+        number = RLIMITS.index(name)
+        if number in seen:
+            raise SpecError(f"{limit.type} is there twice", where=where)
+        seen.add(number)
+        steps.append(Step(SetRlimit(resource=number, soft=limit.soft & UINT64, hard=limit.hard & UINT64), where))
+    return steps
 
-    seccomp = spec.linux.seccomp
-    if seccomp.listener_path or any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.syscalls):
-        raise SpecError(
-            "a filter that notifies a listener is not supported", where=origins["linux.seccomp"], hint="leave it out"
-        )
-    program = libseccomp.compile_filter(seccomp)
-    flags = libseccomp.filter_flags(seccomp)
-    return [Step(SeccompFilter(program=program, flags=flags), origins["linux.seccomp"])]
+
+def early_rlimits(steps: list[Step]) -> list[Step]:
+    """Return limits as they may be while we are still at work: a small soft one of open files is left for later."""
+    return [
+        Step(SetRlimit(resource=NOFILE, soft=step.op.hard, hard=step.op.hard), step.origin) if _is_few(step) else step
+        for step in steps
+        if isinstance(step.op, SetRlimit)
+    ]
+
+
+def late_rlimits(steps: list[Step]) -> list[Step]:
+    """Return what `early_rlimits` left."""
+    return [step for step in steps if _is_few(step)]
+
+
+def _is_few(step: Step) -> bool:
+    return isinstance(step.op, SetRlimit) and step.op.resource == NOFILE and step.op.soft < FEW_FILES
+
+
+def umask(case: Case) -> list[Step]:
+    """Set the file mode creation mask; a container has one of its own, as in runc."""
+    mask = case.process.user.umask
+    if mask is None and case.is_container:
+        assert case.spec.process is not None
+        mask = case.spec.process.user.umask
+        mask = DEFAULT_UMASK if mask is None else mask
+    if mask is None:
+        return []
+    if mask > 0o777:
+        raise SpecError(f"{mask:#o} is more than 0o777", where=case.origins["process.user.umask"])
+    return [Step(SetUmask(mask=mask), case.origins["process.user.umask"])]
+
+
+def directory(case: Case, flags: int = 0, *, again: bool = False) -> list[Step]:
+    """Change to the working directory."""
+    path = case.process.cwd
+    if not path.startswith("/"):
+        raise SpecError(f'"{path}" is not an absolute path', where=case.origins["process.cwd"])
+    return [Step(WorkingDirectory(path=path, again=int(again)), case.origins["process.cwd"], flags)]
+
+
+def first_directory(case: Case) -> list[Step]:
+    """Try it as root of the container: what only root may enter is the command's directory all the same, as in runc."""
+    return directory(case, Flag.MAY_FAIL)

@@ -1,0 +1,135 @@
+"""Where a container's cgroup is, and what is set in it."""
+
+from __future__ import annotations
+
+from posixpath import dirname, normpath
+
+from sandbox.errors import SpecError
+from sandbox.lower.resources import Setting, convert
+from sandbox.plan.ops import Cgroup, Notice, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.lower.host import Case
+    from sandbox.spec.runtime import Resources
+
+# What a sandbox without a cgroup can have instead.
+_CURES = {
+    "memory": "limits.rlimits = { as = BYTES } limits each process",
+    "cpu": "process.nice = 10 leaves the others their time",
+    "pids": "limits.rlimits = { nproc = N } limits all your processes together",
+}
+
+
+def notices(case: Case) -> list[Step]:
+    """Say of each limit of a sandbox that is asked for and not in force."""
+    resources = case.linux.resources
+    asked = []
+    if resources is not None:
+        asked = [(f"linux.resources.{key}", cure) for key, cure in _CURES.items() if getattr(resources, key)]
+        for key in ("block_io", "hugepage_limits", "network", "rdma", "unified"):
+            if getattr(resources, key):
+                raise SpecError("is not supported", where=case.origins[f"linux.resources.{key}"], hint="leave it out")
+    if case.linux.cgroups_path:
+        raise SpecError("is not supported", where=case.origins["linux.cgroupsPath"], hint="leave it out")
+    return [
+        Step(Notice(text=f"warning: {case.origins[place]}: is not in force yet\n  hint: {cure}"), case.origins[place])
+        for place, cure in asked
+    ]
+
+
+def place(path: str, own: str) -> tuple[str, str]:
+    """Return where in the hierarchy `linux.cgroupsPath` is: its parent, and its name, "" for the container's id.
+
+    `own` is the cgroup that the runtime is in.  As runc has it: an absolute path counts from the mount point of the
+    hierarchy, a relative one from the parent of our own, which has processes in it and so cannot share out.
+    Raises SpecError, without the place in the spec.
+    """
+    if not path:
+        return dirname(own) or "/", ""
+    if not path.startswith("/"):
+        if path.count(":") == 2:
+            raise SpecError(
+                f'"{path}" is a unit of systemd\'s, whose user manager is not asked for it yet',
+                hint="have the engine manage cgroups by files: --cgroup-manager=cgroupfs, SystemdCgroup = false",
+            )
+        path = f"{dirname(own).rstrip('/')}{normpath('/' + path)}"
+    path = "/" + normpath(path).lstrip("/")
+    if path == "/":
+        raise SpecError("is the root of the hierarchy, which belongs to all")
+    return dirname(path), path.rpartition("/")[2]
+
+
+def parent(path: str, own: str) -> str:
+    """Return where the parent of the container's cgroup is, to be looked at; "" where `place` refuses the path."""
+    try:
+        return place(path, own)[0]
+    except SpecError:
+        return ""
+
+
+def settings(resources: Resources, *, bfq: bool = False) -> tuple[str, ...]:
+    """Return what to write, `file=value`, to change the limits of a container that runs.  Raises SpecError."""
+    return tuple(str(setting) for setting in convert(resources, lambda place: f"resources: {place}", bfq=bfq))
+
+
+def _place(case: Case) -> tuple[str, str]:
+    try:
+        return place(case.linux.cgroups_path, case.host.cgroup)
+    except SpecError as error:
+        raise SpecError(str(error), where=case.origins["linux.cgroupsPath"], hint=error.hint) from None
+
+
+def wanted(case: Case) -> list[Setting]:
+    """Return what the container's resources come to."""
+    if case.linux.resources is None:
+        return []
+    return convert(case.linux.resources, lambda place: case.origins[f"linux.resources.{place}"], bfq=case.host.bfq)
+
+
+def cgroup(case: Case) -> list[Step]:
+    """Give the container a cgroup of its own.
+
+    Where none can be had and nothing depends on it, there is none.
+    """
+    asked = wanted(case)
+    above, name = _place(case)
+    first = asked[0].place if asked else ""
+    origin = case.origins[f"linux.resources.{first}" if first else "linux.cgroupsPath"]
+    refusal = _refusal(case, above)
+    if refusal:
+        # A bare name says how it is to be called, not that it has to be.
+        if not asked and "/" not in case.linux.cgroups_path:
+            return []
+        raise SpecError(refusal, where=origin, hint=_CURE)
+    for setting in asked:
+        if setting.controller and setting.controller not in case.host.controllers:
+            raise SpecError(
+                f"the controller {setting.controller} is not delegated to you",
+                where=case.origins[f"linux.resources.{setting.place}"],
+                hint=_CURE,
+            )
+    operation = Cgroup(
+        parent=normpath(case.host.cgroup_root + above),
+        name=name,
+        top=case.host.cgroup_top,
+        controllers=tuple(dict.fromkeys(setting.controller for setting in asked if setting.controller)),
+        settings=tuple(str(setting) for setting in asked),
+    )
+    return [Step(operation, case.origins["linux.cgroupsPath"] if not first else origin)]
+
+
+_CURE = (
+    "have an administrator delegate it: sudo systemctl edit user@.service, [Service] Delegate=cpu cpuset io memory pids"
+)
+
+
+def _refusal(case: Case, above: str) -> str:
+    """Return why there can be no cgroup below `above`, "" if there can be one."""
+    host = case.host
+    if not host.cgroup_root or not host.cgroup:
+        return "there is no cgroup v2 hierarchy here"
+    where = normpath(host.cgroup_root + above)
+    if not host.cgroup_top or not f"{where}/".startswith(f"{host.cgroup_top}/"):
+        return f"{where} is not yours to make cgroups in"
+    return ""

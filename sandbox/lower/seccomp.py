@@ -1,0 +1,79 @@
+"""The filter, and who is told of its notifications."""
+
+from __future__ import annotations
+
+from sandbox.errors import SpecError
+from sandbox.lower.record import json_text
+from sandbox.plan.ops import Listener, SeccompFilter, Step
+from sandbox.spec.seccomp import filter_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.lower.host import Case
+    from sandbox.spec.runtime import Seccomp
+
+# SECCOMP_FILTER_FLAG_*, linux/seccomp.h; not for a spec to give
+_TSYNC = 1 << 0
+_NEW_LISTENER = 1 << 3
+_TSYNC_ESRCH = 1 << 4
+_WAIT_KILLABLE = 1 << 5
+
+# Calls by which the notification descriptor itself is handed out: who would answer has not got it yet.  As in runc,
+# "write" is among them.
+_HANDING_OUT = ("write", "sendmsg", "recvmsg")
+
+
+def notifies(seccomp: Seccomp | None) -> bool:
+    """Does the filter ask somebody?"""
+    return seccomp is not None and any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.syscalls)
+
+
+def listener(case: Case) -> list[Step]:
+    """Send the filter's notifications where the spec says; without such a filter the path has no meaning."""
+    seccomp = case.linux.seccomp
+    if not case.is_container or seccomp is None:
+        return []
+    if seccomp.listener_metadata and not seccomp.listener_path:
+        raise SpecError("needs a listenerPath to go to", where=case.origins["linux.seccomp.listenerMetadata"])
+    if not notifies(seccomp):
+        return []
+    where = case.origins["linux.seccomp.listenerPath"]
+    if not seccomp.listener_path.startswith("/"):
+        why = f'"{seccomp.listener_path}" is not absolute' if seccomp.listener_path else "is missing"
+        raise SpecError(f"{why}: who answers what SCMP_ACT_NOTIFY asks?", where=where)
+    for index, rule in enumerate(seccomp.syscalls):
+        for name in rule.names:
+            if rule.action == "SCMP_ACT_NOTIFY" and name in _HANDING_OUT:
+                raise SpecError(
+                    f"SCMP_ACT_NOTIFY cannot be for {name}, by which the listener gets its descriptor",
+                    where=case.origins[f"linux.seccomp.syscalls[{index}]"],
+                )
+    return [Step(Listener(path=seccomp.listener_path, metadata=json_text(seccomp.listener_metadata)), where)]
+
+
+def seccomp_filter(case: Case) -> list[Step]:
+    """Install the filter, which has to be the last thing, or the last that root does."""
+    seccomp = case.linux.seccomp
+    if seccomp is None:
+        return []
+    where = case.origins["linux.seccomp"]
+    if not case.is_container and (seccomp.listener_path or notifies(seccomp)):
+        raise SpecError("a filter that notifies a listener is not supported", where=where, hint="leave it out")
+    from sandbox.kernel.filters import compile_filter  # late: a plan without a filter needs none of it
+
+    flags = filter_flags(seccomp, where)
+    if notifies(seccomp):
+        flags |= _NEW_LISTENER | (_TSYNC_ESRCH if flags & _TSYNC else 0)
+    elif flags & _WAIT_KILLABLE:
+        raise SpecError(
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for a filter with SCMP_ACT_NOTIFY",
+            where=f"{where}.flags",
+            hint="leave it out",
+        )
+    try:
+        program = compile_filter(seccomp, state=case.host.state_dir if case.host.build else "", build=case.host.build)
+    except SpecError as error:
+        if not case.is_container:
+            raise
+        raise SpecError(str(error), where="config.json", hint=error.hint) from None
+    return [Step(SeccompFilter(program=program, flags=flags), where)]
