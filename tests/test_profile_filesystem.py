@@ -14,7 +14,7 @@ from profile_world import World, tree
 
 from sandbox.errors import ProfileError
 from sandbox.lower.filesystem import covers
-from sandbox.lower.host import Origins
+from sandbox.lower.host import Case, Host, Origins
 from sandbox.plan.inputs import InputKind
 from sandbox.plan.ops import Flag, Mask
 from sandbox.profile import paths
@@ -534,13 +534,14 @@ def test_what_was_hidden_must_be_there_when_the_plan_runs(world: World) -> None:
     world.make("key")
     name = world.profile("p", '[filesystem]\nwrite = ["."]\nhide = ["./key"]')
     expansion = world.expand(name)
-    steps = covers(expansion.spec, Origins(expansion.origins))
+    case = Case(expansion.spec, Host(uid=1, gid=1, state_dir="/s"), Origins(expansion.origins))
+    steps = covers(case)
     masks = {step.op.target: step.flags for step in steps if isinstance(step.op, Mask)}
 
     assert not masks.pop(f"{world.project}/key") & Flag.IF_PRESENT
     assert all(flags & Flag.IF_PRESENT for flags in masks.values())
     expansion.spec.annotations["dev.sandbox.root"] = "directory"  # which need not have what the host has
-    assert all(step.flags & Flag.IF_PRESENT for step in covers(expansion.spec, Origins(expansion.origins)))
+    assert all(step.flags & Flag.IF_PRESENT for step in covers(case))
 
 
 # --- the command line ---

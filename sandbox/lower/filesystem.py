@@ -248,6 +248,7 @@ def _new(case: Case, mount: Mount, target: str, options: Options, origin: str, *
         options=tuple(data),
         attributes=(options.set | options.set_recursive) & ~but,
         propagation=options.propagation,
+        take_mode=int(case.is_container and mount.type == "tmpfs"),
         copy_up=int(options.copy_up),
         uid_map=maps[0],
         gid_map=maps[1],

@@ -12,15 +12,10 @@ if TYPE_CHECKING:
     from sandbox.lower.host import Case
     from sandbox.spec.runtime import Seccomp
 
-# SECCOMP_FILTER_FLAG_*, linux/seccomp.h; not for a spec to give
+# SECCOMP_FILTER_FLAG_*, linux/seccomp.h
 _TSYNC = 1 << 0
-_NEW_LISTENER = 1 << 3
-_TSYNC_ESRCH = 1 << 4
+_NEW_LISTENER = 1 << 3  # not for a spec to give
 _WAIT_KILLABLE = 1 << 5
-
-# Calls by which the notification descriptor itself is handed out: who would answer has not got it yet.  As in runc,
-# "write" is among them.
-_HANDING_OUT = ("write", "sendmsg", "recvmsg")
 
 
 def notifies(seccomp: Seccomp | None) -> bool:
@@ -41,13 +36,6 @@ def listener(case: Case) -> list[Step]:
     if not seccomp.listener_path.startswith("/"):
         why = f'"{seccomp.listener_path}" is not absolute' if seccomp.listener_path else "is missing"
         raise SpecError(f"{why}: who answers what SCMP_ACT_NOTIFY asks?", where=where)
-    for index, rule in enumerate(seccomp.syscalls):
-        for name in rule.names:
-            if rule.action == "SCMP_ACT_NOTIFY" and name in _HANDING_OUT:
-                raise SpecError(
-                    f"SCMP_ACT_NOTIFY cannot be for {name}, by which the listener gets its descriptor",
-                    where=case.origins[f"linux.seccomp.syscalls[{index}]"],
-                )
     return [Step(Listener(path=seccomp.listener_path, metadata=json_text(seccomp.listener_metadata)), where)]
 
 
@@ -63,7 +51,7 @@ def seccomp_filter(case: Case) -> list[Step]:
 
     flags = filter_flags(seccomp, where)
     if notifies(seccomp):
-        flags |= _NEW_LISTENER | (_TSYNC_ESRCH if flags & _TSYNC else 0)
+        flags = flags & ~_TSYNC | _NEW_LISTENER  # there are no threads of ours that are to have the filter too
     elif flags & _WAIT_KILLABLE:
         raise SpecError(
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for a filter with SCMP_ACT_NOTIFY",
