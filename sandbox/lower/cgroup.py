@@ -5,13 +5,12 @@ from __future__ import annotations
 from posixpath import dirname, normpath
 
 from sandbox.errors import SpecError
-from sandbox.lower.resources import Setting, convert
+from sandbox.lower.resources import Setting, settings
 from sandbox.plan.ops import Cgroup, Notice, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.lower.host import Case
-    from sandbox.spec.runtime import Resources
 
 # What a sandbox without a cgroup can have instead.
 _CURES = {
@@ -68,11 +67,6 @@ def parent(path: str, own: str) -> str:
         return ""
 
 
-def settings(resources: Resources, *, bfq: bool = False) -> tuple[str, ...]:
-    """Return what to write, `file=value`, to change the limits of a container that runs.  Raises SpecError."""
-    return tuple(str(setting) for setting in convert(resources, lambda place: f"resources: {place}", bfq=bfq))
-
-
 def _place(case: Case) -> tuple[str, str]:
     try:
         return place(case.linux.cgroups_path, case.host.cgroup)
@@ -84,7 +78,7 @@ def wanted(case: Case) -> list[Setting]:
     """Return what the container's resources come to."""
     if case.linux.resources is None:
         return []
-    return convert(case.linux.resources, lambda place: case.origins[f"linux.resources.{place}"], bfq=case.host.bfq)
+    return settings(case.linux.resources, lambda place: case.origins[f"linux.resources.{place}"], bfq=case.host.bfq)
 
 
 def cgroup(case: Case) -> list[Step]:

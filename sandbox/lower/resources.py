@@ -45,7 +45,7 @@ class Setting:
         return f"{self.file}={self.value}"
 
 
-def convert(resources: Resources, place_of: Callable[[str], str], *, bfq: bool = False) -> list[Setting]:
+def settings(resources: Resources, place_of: Callable[[str], str], *, bfq: bool = False) -> list[Setting]:
     """Return what to write, in this order.
 
     `place_of` words a place below linux.resources; `bfq`: the weight of a block device is its scheduler's.

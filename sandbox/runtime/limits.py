@@ -25,7 +25,7 @@ _PERIOD = 100_000  # of the kernel, in microseconds
 
 def change(directory: str, resources: Resources | Mapping[str, Any]) -> None:
     """Write the limits to the files of the cgroup at `directory`.  Raises SpecError, HostError."""
-    from sandbox.lower.resources import settings  # type: ignore[import-not-found, unused-ignore]
+    from sandbox.lower.resources import settings
 
     if not isinstance(resources, Resources):
         resources = decode_leniently(msgspec.json.encode(resources), Resources, name="resources")[0]

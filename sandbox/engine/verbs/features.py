@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sandbox.engine.call import put
-from sandbox.lower.features import features  # type: ignore[import-not-found, unused-ignore]
+from sandbox.lower.features import features
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
