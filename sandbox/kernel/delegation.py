@@ -6,9 +6,28 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sandbox.plan.inputs import Inputs
 
 USUAL_MOUNT = "/sys/fs/cgroup"
+
+
+def look_at(parent: str, own: str, inputs: Inputs) -> dict[str, Any]:
+    """Return the facts cgroup, cgroup_root, cgroup_top, controllers and bfq of `sandbox.lower.host.Host`.
+
+    `own` is the cgroup that we are in, `parent` (`sandbox.lower.cgroup.parent`) that in which the container's is to be.
+    """
+    root = mount_point()
+    top, controllers = delegated(root, parent, own, inputs) if root and own and parent else ("", ())
+    return {
+        "cgroup": own,
+        "cgroup_root": root,
+        "cgroup_top": top,
+        "controllers": controllers,
+        # Where the scheduler of block devices that knows weights is loaded, every cgroup with `io` has the file.
+        "bfq": "io" in controllers and os.path.exists(f"{top}/io.bfq.weight"),
+    }
 
 
 def own_cgroup() -> str:

@@ -48,7 +48,7 @@ class Node:
 
 def look_at(spec: Spec, bundle: str, inputs: Inputs) -> dict[str, Any]:
     """Return what lowering has to know of the paths in `spec`, of which relative ones lie in `bundle`: the facts
-    sources, absent, devices, nodes and own_namespaces of `sandbox.lower.host.Host`."""
+    sources, absent, devices, nodes, own_namespaces, apparmor and selinux of `sandbox.lower.host.Host`."""
     sources: dict[str, str] = {}
     absent: dict[str, str] = {}
     nodes: dict[str, Node] = {}
@@ -77,7 +77,18 @@ def look_at(spec: Spec, bundle: str, inputs: Inputs) -> dict[str, Any]:
         "devices": devices,
         "nodes": nodes,
         "own_namespaces": frozenset(joined),
+        **security_modules(),
     }
+
+
+def security_modules() -> dict[str, bool]:
+    """Return which of the modules are enabled that give processes labels; until the next boot."""
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            apparmor = file.read(1) == "Y"
+    except OSError:
+        apparmor = False
+    return {"apparmor": apparmor, "selinux": os.path.exists("/sys/fs/selinux/enforce")}
 
 
 def is_bind(kind: str, options: list[str]) -> bool:
