@@ -37,7 +37,8 @@ class Maker:
         self.root = root
         self._processes: list[subprocess.Popen[bytes]] = []
         self._cgroups: list[Path] = []
-        (root / "containers").mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, exist_ok=True)
+        (root / "containers").mkdir(mode=0o700, exist_ok=True)
 
     def record(
         self,

@@ -6,14 +6,12 @@ import importlib.metadata
 
 from sandbox.errors import HostError
 from sandbox.kernel.libseccomp import version as libseccomp_version
-
-SPEC_VERSION = "1.3.0"
-"""The newest runtime specification of which the whole of `linux` is known."""
+from sandbox.lower.features import NEWEST
 
 
 def version_text() -> str:
     """Return what stands behind the program's name: its version, then lines for what it goes by."""
-    lines = [importlib.metadata.version("sandbox"), f"spec: {SPEC_VERSION}"]
+    lines = [importlib.metadata.version("sandbox"), f"spec: {NEWEST}"]
     try:
         lines.append(f"libseccomp: {libseccomp_version()}")
     except HostError:

@@ -43,6 +43,7 @@ _KINDS: tuple[tuple[str, type[ContainerError]], ...] = (
     ("cannot start a", WrongStatus),
     ("cannot exec in a", WrongStatus),
     ("that is not stopped", WrongStatus),
+    ("exec ", CommandFailed),
 )
 _PREFIXES = ("sandbox-oci create failed: ", "sandbox-oci run failed: ", "exec failed: ")
 
