@@ -229,6 +229,11 @@ int exec_main(const struct engine_call *call, const struct plan *plan, int plan_
 	    (status == CONTAINER_PAUSED && !call->values[ENGINE_IGNORE_PAUSED]) ||
 	    (call->values[ENGINE_CONSOLE_SOCKET] != NULL) != (detached && wants_terminal))
 		return engine_give_up(call);
+	/* A plan of the process's own may name one below the container's. */
+	const struct plan_cgroup *below = call->keeps_plan ? NULL : (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
+	if (below && snprintf(container.cgroup, sizeof(container.cgroup), "%s/%s", plan_text(plan, below->parent),
+			      plan_text(plan, below->name)) >= (int)sizeof(container.cgroup))
+		return engine_give_up(call);
 	monitor.plan = plan;
 	monitor.plan_fd = plan_fd;
 	monitor.self = call->self;

@@ -78,7 +78,7 @@ static bool op_valid(const struct plan *plan, const struct plan_op *op, uint32_t
 	const struct plan_schema *schema = &plan_schemas[op->code];
 	if (!schema->size || op->size != schema->size || op->size > left || !text_valid(plan->header, op->origin))
 		return false;
-	if (op->flags & ~(uint32_t)(PLAN_IF_PRESENT | PLAN_MAY_FAIL | PLAN_OTHERWISE))
+	if (op->flags & ~PLAN_FLAGS)
 		return false;
 	for (uint32_t i = 0; i < schema->fields_count; i++)
 		if (!field_valid(plan, bytes + schema->fields[i].offset, schema->fields[i].kind))

@@ -210,7 +210,22 @@ def test_both_agree_on_a_damaged_document(at: int, damage: bytes) -> None:
             assert str(error).startswith("config.json: ")
 
 
-def test_it_is_read_without_msgspec() -> None:
-    code = "import sys; import sandbox.spec.quick as q; assert q.spec(b'{}'); assert not {'msgspec','json','re'} & {*sys.modules}"
+# As on the start path: neither json nor msgspec is there.
+BARE = """
+import sys
+sys.path[:0] = eval(sys.argv[1])
+from sandbox.spec import quick
+assert quick.spec(b'{"hostname": "x"}').hostname == "x"
+for content in eval(sys.argv[2]):
+    assert quick.spec(content) is None, content
+assert not {"msgspec", "json", "re"} & {*sys.modules}
+"""
 
-    subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"], check=True)
+
+def test_both_ways_need_neither_msgspec_nor_json() -> None:
+    damaged = [json.dumps(BASE).encode()[:length] for length in range(0, 300, 7)]
+    contents = repr([*CLOSER_LOOK.values(), *damaged])
+    # Too long for an argument.
+    contents = contents.replace(repr(CLOSER_LOOK["too deep"]), "b'{\"linux\": ' * 100_000")
+
+    subprocess.run([sys.executable, "-I", "-S", "-c", BARE, repr(sys.path), contents], check=True)

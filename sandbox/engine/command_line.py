@@ -69,6 +69,12 @@ class CommandLine:
         assert isinstance(value, list)
         return [str(item) for item in value]
 
+    def numbers(self, field: str) -> list[int]:
+        """Return the numbers that a repeatable option was given, in order."""
+        value = self.values.get(field, [])
+        assert isinstance(value, list)
+        return [int(item) for item in value]
+
 
 class GlobalPart:
     """The command line up to the verb."""

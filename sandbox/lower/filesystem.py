@@ -35,7 +35,7 @@ from sandbox.plan.ops import (
     ShowCommand,
     Step,
 )
-from sandbox.spec.annotations import annotation
+from sandbox.spec.annotations import annotation, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,13 +89,8 @@ def _source(case: Case, source: str, where: str) -> str:
 
 def _symlinks(case: Case, *, mounted: bool) -> list[Step]:
     """Make the symlinks of the root itself, on which targets may depend, or those in what is mounted there."""
-    text = annotation(case.spec, "symlinks")
-    if not text:
-        return []
-    from json import loads  # late: only a profile's sandbox has symlinks
-
-    links: dict[str, str] = loads(text)
-    targets = [target_of(mount) for mount in case.spec.mounts]
+    links = table(case.spec, "symlinks")
+    targets = [target_of(mount) for mount in case.spec.mounts] if links else []
     return [
         Step(MakeSymlink(target=link, destination=destination), case.origins[f"annotations.symlinks.{link}"])
         for link, destination in links.items()

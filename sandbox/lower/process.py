@@ -19,7 +19,7 @@ from sandbox.plan.ops import (
     TerminalMode,
     WorkingDirectory,
 )
-from sandbox.spec.annotations import annotation
+from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,19 +60,10 @@ def environment(case: Case, further: tuple[str, ...] = ()) -> list[Step]:
             newlines=0,
         )
     else:
-        variables = Environment(keep=_kept(case), set=tuple(process.env))
+        variables = Environment(keep=tuple(texts(case.spec, "keep")), set=tuple(process.env))
         mode = getattr(TerminalMode, annotation(case.spec, "terminal", "never").upper())
         terminal = Terminal(mode=TerminalMode.ALWAYS if process.terminal else mode)
     return [Step(variables, origins["process.env"]), Step(terminal, origins["process.terminal"])]
-
-
-def _kept(case: Case) -> tuple[str, ...]:
-    text = annotation(case.spec, "keep")
-    if not text:
-        return ()
-    from json import loads  # late: only a profile's sandbox keeps variables of the caller's
-
-    return tuple(loads(text))
 
 
 def _variables(variables: list[str]) -> tuple[str, ...]:
@@ -149,6 +140,10 @@ def _capability_sets(case: Case) -> dict[str, int]:
         name: _bits(getattr(given, name) if given else [], case.origins[f"process.capabilities.{name}"])
         for name in ("bounding", "permitted", "effective", "inheritable", "ambient")
     }
+    if case.is_container:
+        # What is not inheritable cannot be ambient, capabilities(7); `runc spec` writes it all the same, and neither runc
+        # nor crun minds.
+        sets["ambient"] &= sets["inheritable"]
     # What the kernel would refuse without a word about which.
     rules = [
         ("effective", "permitted", sets["permitted"]),

@@ -60,6 +60,7 @@ def header() -> str:
     lines += [f'_Static_assert(sizeof(struct plan_header) == {HEADER_SIZE}, "header");']
     lines += [f'_Static_assert(sizeof(struct plan_input) == {INPUT_SIZE}, "input");', ""]
     lines += ["enum plan_flag {", *constants("PLAN", Flag), "};"]
+    lines += [f"#define PLAN_FLAGS {sum(value for name, value in vars(Flag).items() if name.isupper()):#x}u"]
     lines += ["enum plan_input_kind {", *constants("INPUT", InputKind), "};"]
     lines += ["enum plan_terminal_mode {", *constants("TERMINAL", TerminalMode), "};"]
     lines += ["enum plan_hook_stage {", *constants("HOOK", HookStage), "};"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 
 from sandbox.kernel.state import state_dir
@@ -12,9 +10,7 @@ from sandbox.lower.host import Host, Origins
 from sandbox.plan.encode import Plan
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.expand import Expansion, Request, expand
-
-# newuidmap(1) is setuid or has a capability: only the system's own directories are looked at.
-HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
+from sandbox.runtime.bundle import helper
 
 
 class Compilation(msgspec.Struct, frozen=True):
@@ -37,18 +33,12 @@ def compile_request(request: Request, *, key: bytes = b"") -> Compilation:
         uid=request.uid,
         gid=request.gid,
         state_dir=state,
-        newuidmap=_helper("newuidmap", inputs) if ranges else "",
-        newgidmap=_helper("newgidmap", inputs) if ranges else "",
+        newuidmap=helper("newuidmap", inputs) if ranges else "",
+        newgidmap=helper("newgidmap", inputs) if ranges else "",
+        # The first part of the key, nsinit/launch.c; without one nothing is kept.
+        build=key.partition(b"\0")[0].decode(),
     )
     steps = lower(
         expansion.spec, host, Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
     )
     return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), steps), state)
-
-
-def _helper(name: str, inputs: Inputs) -> str:
-    """Return the path of a program, "" if it is not installed."""
-    for directory in HELPER_DIRECTORIES:
-        if inputs.node(f"{directory}/{name}") is not None:
-            return os.path.realpath(f"{directory}/{name}")
-    return ""

@@ -48,6 +48,17 @@ def resources(content: bytes) -> Resources | None:
     return _read(content, "Resources")  # type: ignore[return-value]
 
 
+def changed(own: Any, **changes: object) -> Any:
+    """Return an object, of whichever reader, with some attributes changed; what is not, is shared."""
+    names = getattr(own, "__struct_fields__", None) or vars(own)
+    return Record({name: getattr(own, name) for name in names} | changes)
+
+
+def empty(name: str) -> Any:
+    """Return the object of a type of which nothing is required."""
+    return _object({}, name)
+
+
 def value(text: str) -> Any:
     """Return the JSON value in `text`.  Raises ValueError if it is none that is plainly right."""
     # Lone surrogates and NUL come by such an escape alone; "\\ud" may be a backslash and a "u", but is rare.
@@ -56,7 +67,8 @@ def value(text: str) -> Any:
     text = text.strip(" \t\n\r")
     try:
         found, end = _scan(text, 0)
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # The scanner takes its exception from json.decoder; where that is not imported it fails without one (3.11).
         raise ValueError("no JSON") from None
     if end != len(text):
         raise ValueError("something behind the value")

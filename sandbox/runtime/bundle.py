@@ -1,0 +1,126 @@
+"""From a bundle to a plan: config.json → spec → plan, and what it was made from.
+
+On the start path of every container: nothing heavy is imported while the document is well-formed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.kernel import delegation, paths
+from sandbox.lower.cgroup import parent
+from sandbox.lower.container import lower
+from sandbox.lower.host import Host, Origins
+from sandbox.plan.encode import Plan
+from sandbox.plan.inputs import Inputs
+from sandbox.plan.ops import Notice
+from sandbox.spec import quick
+from sandbox.spec.check import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.lower.host import Call
+    from sandbox.spec.runtime import Spec
+
+# newuidmap(1) is setuid or has a capability: only the system's own directories are looked at.
+HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
+
+
+class Key:
+    """What a container's plan depends on beside its inputs, as nsinit puts it together (`make_key`, nsinit/engine.c)."""
+
+    __slots__ = ("build", "bundle", "capabilities", "cgroup", "config", "data", "gid", "root", "uid")
+
+    def __init__(self, data: bytes) -> None:
+        _, build, ids, capabilities, _, root, bundle, cgroup, self.config = data.split(b"\0", 8)
+        self.data = data
+        self.build = build.decode()
+        self.uid, self.gid = (int(number) for number in ids.split())
+        self.capabilities = int(capabilities or b"0", 16)
+        self.root = os.fsdecode(root)
+        self.bundle = os.fsdecode(bundle)
+        self.cgroup = os.fsdecode(cgroup).removeprefix("0::")
+
+
+class Compilation:
+    """A plan, and what has to be said of it."""
+
+    __slots__ = ("plan", "warnings")
+
+    def __init__(self, plan: Plan, warnings: list[str]) -> None:
+        self.plan = plan
+        self.warnings = warnings
+
+
+def read_spec(content: bytes) -> tuple[Spec, list[str]]:
+    """Return a `config.json` that fits together, and warnings about what of it is not in force.  Raises SpecError."""
+    spec = quick.spec(content)
+    warnings: list[str] = []
+    if spec is None:
+        from sandbox.spec.document import decode_leniently  # late: 30 ms, for a document that needs words
+        from sandbox.spec.runtime import Spec as Careful
+
+        spec, warnings = decode_leniently(content, Careful)
+    return spec, warnings + check(spec)
+
+
+def compile_bundle(key: Key, call: Call) -> Compilation:
+    """Make the plan of a container.  Raises a SandboxError that says where its spec asks for what cannot be had."""
+    spec, warnings = read_spec(key.config)
+    host, inputs = look(spec, key)
+    steps = lower(spec, host, Origins(), call)
+    # Engines read the log, not what a container says when it starts.
+    warnings += [step.op.text for step in steps if isinstance(step.op, Notice)]
+    steps = tuple(step for step in steps if not isinstance(step.op, Notice))
+    return Compilation(Plan(key.data, tuple(inputs.seen.values()), steps), warnings)
+
+
+def look(spec: Spec, key: Key) -> tuple[Host, Inputs]:
+    """Return what lowering may have to know of the host, and what was looked at for that."""
+    inputs = Inputs()
+    linux = spec.linux
+    assert linux is not None
+    # Our own id alone we map ourselves.
+    helped = len(linux.uid_mappings) > 1 or len(linux.gid_mappings) > 1
+    host = Host(
+        uid=key.uid,
+        gid=key.gid,
+        state_dir=key.root,
+        newuidmap=helper("newuidmap", inputs) if helped else "",
+        newgidmap=helper("newgidmap", inputs) if helped else "",
+        build=key.build,
+        bundle=key.bundle,
+        capabilities=key.capabilities,
+        uid_map=_id_map("uid"),
+        gid_map=_id_map("gid"),
+        setgroups=_read("/proc/self/setgroups") != "deny\n",
+        **delegation.look_at(parent(linux.cgroups_path, key.cgroup), key.cgroup, inputs),
+        **paths.look_at(spec, key.bundle, inputs),
+    )
+    return host, inputs
+
+
+def helper(name: str, inputs: Inputs) -> str:
+    """Return the path of a program, "" if it is not installed."""
+    for directory in HELPER_DIRECTORIES:
+        if inputs.node(f"{directory}/{name}") is not None:
+            return os.path.realpath(f"{directory}/{name}")
+    return ""
+
+
+def _id_map(kind: str) -> tuple[tuple[int, int, int], ...]:
+    """Return the map of our own user namespace: (inside, outside, count).  It is written once; the key names it."""
+    rows = (line.split() for line in _read(f"/proc/self/{kind}_map").splitlines())
+    return tuple((int(inside), int(outside), int(count)) for inside, outside, count in rows)
+
+
+def _read(path: str) -> str:
+    """Return what the kernel says in a file of its own, "" if it has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 1 << 16).decode()
+    finally:
+        os.close(descriptor)
