@@ -60,13 +60,15 @@ int op_new_mount(struct run *run, const struct plan_new_mount *op)
 	char mode[32];
 	struct stat status;
 
+	/* One that is made for it has no mode that anybody chose. */
+	cleanup_fd int there_fd = op->take_mode ? open_below(run, target, O_PATH | O_DIRECTORY) : -1;
 	cleanup_fd int place_fd = is_kernels(fstype) ? open_plain_place(run, target, S_IFDIR, op->mode)
 						     : open_place(run, target, S_IFDIR, op->mode);
 	if (place_fd < 0 || fstat(place_fd, &status) < 0)
 		return refuse(run, "openat2", target);
 	snprintf(mode, sizeof(mode), "mode=%04o", status.st_mode & 07777);
 	cleanup_fd int tree_fd =
-		mount_new(run, fstype, op->take_mode ? mode : NULL, &op->options, op->attributes & ~late);
+		mount_new(run, fstype, there_fd >= 0 ? mode : NULL, &op->options, op->attributes & ~late);
 	if (tree_fd < 0)
 		return -1;
 	if (op->copy_up && fill(run, tree_fd, place_fd, target) < 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,22 @@ def test_init_files_are_empty() -> None:
     # The top one hands on the names of the API, lazily.
     for path in PACKAGE.glob("*/**/__init__.py"):
         assert not path.read_text().strip(), path
+
+
+def test_lowering_imports_nothing_heavy() -> None:
+    """Every container that is new pays for what is imported while its plan is made."""
+    heavy = "typing enum msgspec re dataclasses contextlib functools collections pathlib json argparse datetime".split()
+    code = f"""
+import sys
+before = set(sys.modules)
+from sandbox.lower.container import lower, lower_process
+import sandbox.kernel.paths, sandbox.kernel.delegation, sandbox.kernel.filters
+print(*sorted((set(sys.modules) - before) & set({heavy!r})))"""
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = [{str(PACKAGE.parent)!r}]{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert not result.stdout.strip()

@@ -230,13 +230,14 @@ def test_a_tmpfs_takes_the_mode_of_what_it_covers_unless_told(run_plan: PlanWorl
     (run_plan.rootfs / "scratch").mkdir(mode=0o700)
     (run_plan.rootfs / "scratch").chmod(0o3771)
 
-    def mode(**members: object) -> str:
-        op = NewMount(fstype="tmpfs", target="/scratch", **members)
-        return run_plan.shell("stat -c %a /scratch", [op]).strip()
+    def mode(target: str = "/scratch", **members: object) -> str:
+        op = NewMount(fstype="tmpfs", target=target, **members)
+        return run_plan.shell(f"stat -c %a {target}", [op]).strip()
 
     assert mode(take_mode=1) == "3771"
     assert mode(take_mode=1, options=("mode=0711",)) == "711"
     assert mode() == "1777"
+    assert mode("/made/for/it", take_mode=1) == "1777"
 
 
 def test_a_changed_mount(run_plan: PlanWorld) -> None:

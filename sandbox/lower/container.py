@@ -16,6 +16,7 @@ from sandbox.lower import (
     seccomp,
 )
 from sandbox.lower.host import Call, Case, Host, Origins
+from sandbox.lower.mount_options import target_of
 from sandbox.plan.ops import (
     BindConsole,
     BindMount,
@@ -137,6 +138,7 @@ def _container(case: Case) -> tuple[Step, ...]:
         *devices.devices(case),
         Step(OpenTerminal(), terminal),
         *([Step(BindConsole(), terminal)] if case.process.terminal else []),
+        *devices.closed(case),
         *hooks.runtime_hooks(case),
         *filesystem.covers(case),
         *machine.machine(case),
@@ -190,10 +192,10 @@ def _become(case: Case, start: list[Step]) -> list[Step]:
         *process.labels(case),
         *process.umask(case),
         *process.first_directory(case),
+        *process.early_rlimits(limits),
         # Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
         *([] if late else seccomp.seccomp_filter(case)),
         *process.credentials(case),
-        *process.early_rlimits(limits),
         Step(FindCommand(), origins["process.args"]),
         *start,
         *process.late_rlimits(limits),
@@ -203,7 +205,7 @@ def _become(case: Case, start: list[Step]) -> list[Step]:
 
 
 def _has_notify_mount(case: Case) -> bool:
-    return any(filesystem.target_of(mount) == NOTIFY_DIRECTORY for mount in case.spec.mounts)
+    return any(target_of(mount) == NOTIFY_DIRECTORY for mount in case.spec.mounts)
 
 
 def _notify(case: Case) -> list[Step]:

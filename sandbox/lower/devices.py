@@ -11,6 +11,7 @@ from posixpath import normpath
 from sandbox.errors import SpecError
 from sandbox.kernel.paths import is_bind
 from sandbox.lower.ids import inside
+from sandbox.lower.mount_options import RDONLY, parse_options, target_of
 from sandbox.plan.ops import BindDevice, ChangeMount, Flag, MakeFifo, MakeSymlink, Notice, Op, Step
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def devices(case: Case) -> list[Step]:
         if case.linux.devices:
             raise SpecError("is not supported", where=case.origins["linux.devices"], hint="leave it out")
         return []
-    mounts = {normpath("/" + mount.destination.lstrip("/")): mount for mount in case.spec.mounts}
+    mounts = {target_of(mount): mount for mount in case.spec.mounts}
     asked = [normpath(device.path) for device in case.linux.devices]
     steps: list[Step] = []
     dev = mounts.get("/dev")
@@ -64,9 +65,15 @@ def devices(case: Case) -> list[Step]:
         steps += default_devices(case, case.origins["linux.devices"], frozenset([*mounts, *asked]))
     for index, device in enumerate(case.linux.devices):
         steps += _device(case, device, case.origins[f"linux.devices[{index}]"])
-    if dev is not None and not is_bind(dev.type, dev.options) and "ro" in dev.options:
-        place = case.origins[f"mounts[{case.spec.mounts.index(dev)}]"]
-        steps.append(Step(ChangeMount(target="/dev", set_attributes=1), place))
+    return steps
+
+
+def closed(case: Case) -> list[Step]:
+    """Make a container's /dev read-only where it is to be, now that all is in it."""
+    steps = []
+    for index, mount in enumerate(case.spec.mounts):
+        if target_of(mount) == "/dev" and parse_options(mount).set & RDONLY and not is_bind(mount.type, mount.options):
+            steps.append(Step(ChangeMount(target="/dev", set_attributes=RDONLY), case.origins[f"mounts[{index}]"]))
     return steps
 
 

@@ -18,6 +18,7 @@ from sandbox.lower.mount_options import (
     label_option,
     parse_options,
     refuse_filesystem_options,
+    target_of,
 )
 from sandbox.plan.ops import (
     BindMount,
@@ -98,11 +99,6 @@ def _symlinks(case: Case, *, mounted: bool) -> list[Step]:
     ]
 
 
-def target_of(mount: Mount) -> str:
-    """Return the place of a mount below the root."""
-    return normpath("/" + mount.destination.lstrip("/"))
-
-
 def mounts(case: Case) -> list[Step]:
     """Mount in the order of the spec; in a sandbox the devices that every container has follow /dev."""
     steps: list[Step] = []
@@ -148,7 +144,7 @@ def _mount(case: Case, mount: Mount, target: str, origin: str) -> list[Step]:
         return _kernels(case, mount.type, operation, target, options, origin)
     steps = [Step(operation, origin)]
     if case.is_container and target == "/dev" and operation.attributes & RDONLY:
-        # Its devices are bound first (`devices`).
+        # Its devices are bound first (`devices.closed`).
         steps = [Step(_new(case, mount, target, options, origin, but=RDONLY), origin)]
     return steps
 

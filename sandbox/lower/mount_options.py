@@ -5,6 +5,8 @@ The words are those of the specification (`config.md#mounts`), in the meaning of
 
 from __future__ import annotations
 
+from posixpath import normpath
+
 from sandbox.errors import SpecError
 
 TYPE_CHECKING = False
@@ -74,6 +76,11 @@ class Options:
         self.id_map = ""  # "idmap" or "ridmap"
         self.filesystem: list[str] = []
         self.data: list[str] = []
+
+
+def target_of(mount: Mount) -> str:
+    """Return the place of a mount below the root."""
+    return normpath("/" + mount.destination.lstrip("/"))
 
 
 def parse_options(mount: Mount) -> Options:

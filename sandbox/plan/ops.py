@@ -317,7 +317,7 @@ class NewMount(Op):
     attributes: U64 = 0  # MOUNT_ATTR_*, fsmount(2)
     mode: U32 = 0o755  # of the mount point, where it has to be made
     propagation: U64 = 0
-    take_mode: U32 = 0  # have, as option `mode`, that of the directory at the target, unless an option says else
+    take_mode: U32 = 0  # have, as option `mode`, that of a directory that was there, unless an option says else
     copy_up: U32 = 0  # copy what lies at the target into it
     uid_map: Text = ""
     gid_map: Text = ""
