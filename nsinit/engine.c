@@ -123,6 +123,9 @@ static bool find_root(struct engine_call *call)
 {
 	const char *root = call->values[ENGINE_ROOT];
 
+	/* The first call of all makes it; what has to be in it, and how, is Python's to know. */
+	if (root && mkdir(root, 0700) < 0 && errno != EEXIST)
+		return false;
 	if (root ? !realpath(root, call->root) : !launch_state_directory(call->root))
 		return false;
 	return snprintf(call->containers, sizeof(call->containers), "%s/containers", call->root) < (int)sizeof(call->containers);

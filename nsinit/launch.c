@@ -147,6 +147,8 @@ bool launch_state_directory(char path[PATH_MAX])
 	if (strlen(path) + sizeof("/sandbox") > PATH_MAX)
 		return false;
 	strcat(path, "/sandbox");
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return false;
 	return !lstat(path, &status) && S_ISDIR(status.st_mode) && status.st_uid == geteuid() && !(status.st_mode & 077);
 }
 
