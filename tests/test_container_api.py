@@ -27,6 +27,7 @@ from sandbox.errors import (
     InvalidId,
     NoSuchContainer,
     NotSupported,
+    SpecError,
     WrongStatus,
 )
 from sandbox.runtime.state import Place
@@ -562,6 +563,80 @@ def test_events_are_counted_by_what_the_file_says(tmp_path: Path) -> None:
         assert watch.wait(0.2) in (0, 3)
         (tmp_path / "cgroup.events").write_text("populated 0\nfrozen 0\n")
         assert watch.wait() is None
+
+
+# --- limits ---
+
+
+@needs("userns", "cgroup2")
+def test_limits_are_set_while_it_runs(maker: Maker, containers: Containers) -> None:
+    pid = maker.process()
+    cgroup = maker.cgroup(pid)
+    if not (cgroup / "hugetlb.2MB.max").exists():
+        pytest.skip("the controller hugetlb is not delegated here")
+    maker.record("c", pid=pid, cgroup=cgroup)
+    container = containers.load("c")
+    container.set({"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]})
+    assert (cgroup / "hugetlb.2MB.max").read_text() == f"{4 << 20}\n"
+    container.set({"unified": {"hugetlb.2MB.rsvd.max": str(2 << 20)}})
+    assert (cgroup / "hugetlb.2MB.max").read_text() == f"{4 << 20}\n"
+    assert (cgroup / "hugetlb.2MB.rsvd.max").read_text() == f"{2 << 20}\n"
+
+
+@needs("userns", "cgroup2")
+def test_either_all_limits_are_in_force_or_none(maker: Maker, containers: Containers) -> None:
+    pid = maker.process()
+    cgroup = maker.cgroup(pid)
+    maker.record("c", pid=pid, cgroup=cgroup)
+    before = (cgroup / "cgroup.max.depth").read_text()
+    with pytest.raises(HostError, match=r"nosuch\.file: No such file or directory") as caught:
+        containers.load("c").set({"unified": {"cgroup.max.depth": "3", "nosuch.file": "1"}})
+    assert "nosuch is not delegated" in caught.value.hint
+    assert (cgroup / "cgroup.max.depth").read_text() == before
+
+
+@needs("userns", "cgroup2")
+@pytest.mark.parametrize(
+    "resources, said",
+    [
+        ({"cpu": {"realtimePeriod": 5}}, r"resources\.cpu\.realtimePeriod: "),
+        ({"memory": {"limit": "5"}}, r"resources: memory\.limit: |memory\.limit"),
+        ({"blockIO": {"weight": 5}}, r"resources\.blockIO\.weight: 5 is not 10 to 1000"),
+        ({"memory": {"swap": 5, "limit": 10}}, r"resources\.memory\.swap: "),
+    ],
+)
+def test_limits_that_make_no_sense_are_named(
+    maker: Maker, containers: Containers, resources: dict[str, object], said: str
+) -> None:
+    pid = maker.process()
+    maker.record("c", pid=pid, cgroup=maker.cgroup(pid))
+    with pytest.raises(SpecError, match=said):
+        containers.load("c").set(resources)
+
+
+def test_half_a_change_does_not_undo_the_other_half(tmp_path: Path) -> None:
+    """Files stand for those of a cgroup whose controllers need not be there."""
+    from sandbox.runtime.limits import change
+
+    (tmp_path / "cpu.max").write_text("50000 200000\n")
+    change(str(tmp_path), {"cpu": {"quota": 10000}})
+    assert (tmp_path / "cpu.max").read_text().startswith("10000 200000")
+    (tmp_path / "cpu.max").write_text("50000 200000\n")
+    change(str(tmp_path), {"cpu": {"period": 100000}})
+    assert (tmp_path / "cpu.max").read_text().startswith("50000 100000")
+    (tmp_path / "cpu.max").write_text("max 200000\n")
+    change(str(tmp_path), {"cpu": {"period": 100000}})
+    assert (tmp_path / "cpu.max").read_text().startswith("max 100000")
+
+    for name in ("memory.swap.max", "memory.max", "memory.low"):
+        (tmp_path / name).write_text("1000\n")
+    change(str(tmp_path), {"memory": {"swap": 3000}})
+    assert (tmp_path / "memory.swap.max").read_text().startswith("2000")
+    assert (tmp_path / "memory.max").read_text() == "1000\n"
+    (tmp_path / "memory.current").write_text("900\n")
+    with pytest.raises(ContainerError, match="rejecting memory limit 800 < usage 900"):
+        change(str(tmp_path), {"memory": {"limit": 800, "checkBeforeUpdate": True}})
+    assert (tmp_path / "memory.max").read_text() == "1000\n"
 
 
 # --- waiting ---
