@@ -198,6 +198,8 @@ def program_help(root: str, version: str) -> str:
     verbs = "\n".join(f"   {verb.name:<{width}}{verb.summary}" for verb in VERBS.values())
     options = []
     for option in GLOBAL:
+        if option.hidden:
+            continue
         default = f'"{root}"' if option.long == "root" else option.default
         options.append(Option(option.long, option.short, option.kind, option.help, default=default))
     return f"""NAME:

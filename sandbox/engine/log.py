@@ -18,6 +18,8 @@ from sandbox.errors import HostError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox.errors import SandboxError
 
 _COLOURS = {"error": 31, "warning": 33, "info": 36, "debug": 37}
@@ -28,12 +30,13 @@ _PAD = 44
 class Log:
     """Where messages go, and how they look."""
 
-    def __init__(self, path: str = "", form: str = "text", *, debug: bool = False) -> None:
+    def __init__(self, path: str = "", form: str = "text", *, debug: bool = False, alone: bool = False) -> None:
         """Open the log.  Raises UsageError for a format that there is not, HostError if `path` cannot be written."""
         if form not in ("", "text", "json"):
             raise UsageError(f"invalid log-format: {form}")
         self._json = form == "json"
         self._debug = debug
+        self._alone = alone  # a failure is not on stderr besides: the streams are the command's
         self._started = time.monotonic()
         self._file = 2
         if path:
@@ -42,11 +45,21 @@ class Log:
             except OSError as error:
                 raise HostError(f"open {path}: {reason(error)}") from error
 
+    @classmethod
+    def of(cls, settings: Mapping[str, object]) -> Log:
+        """Return the log that the options of all verbs ask for.  Raises UsageError, HostError."""
+        return cls(
+            str(settings.get("log", "")),
+            str(settings.get("log_format", "")),
+            debug=settings.get("debug") is True,
+            alone=settings.get("log_alone") is True,
+        )
+
     def fail(self, error: SandboxError, prefix: str = "") -> None:
         """Log the failure that ends the program, and see that it is on stderr too."""
         message = prefix + str(error)
         self._write("error", message, error.hint)
-        if self._file != 2:
+        if self._file != 2 and not self._alone:
             _write(2, _printable(message).rstrip("\n") + "\n")
             for line in error.hint.splitlines() if os.isatty(2) else ():
                 _write(2, f"  hint: {_printable(line)}\n")

@@ -84,6 +84,7 @@ GLOBAL = (
     Option("debug", "", FLAG, "enable debug logging", keeps_plan=False),
     Option("log", "", TEXT, "set the log file to write logs to (default is '/dev/stderr')"),
     Option("log-format", "", TEXT, "set the log format ('text' (default), or 'json')", default='"text"'),
+    Option("log-alone", "", FLAG, "with --log, say nothing on stderr", hidden=True),
     Option("root", "", TEXT, "root directory for storage of container state (this should be located in tmpfs)"),
     Option("criu", "", TEXT, "ignored", keeps_plan=False),
     Option(

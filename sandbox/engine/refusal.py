@@ -45,7 +45,7 @@ def main() -> None:
     try:
         line = parse(arguments)
         verb = line.verb.name
-        log = Log(line.setting("log"), line.setting("log_format"), debug=line.settings.get("debug") is True)
+        log = Log.of(line.settings)
     except (SandboxError, HelpWanted, WrongUsage):  # nsinit understood it; then it is told on stderr
         verb, log = "", Log()
     steps = _steps(int(descriptor))

@@ -80,9 +80,7 @@ def run(program: str, arguments: list[str]) -> int:
         return 0
     settings = part.settings
     try:
-        log = Log(
-            str(settings.get("log", "")), str(settings.get("log_format", "")), debug=settings.get("debug") is True
-        )
+        log = Log.of(settings)
     except SandboxError as error:
         log.fail(error)
         return EXIT_USAGE

@@ -3,7 +3,7 @@
     from sandbox import Container
 
     with Container.run("hello", "/path/to/bundle") as container:
-        for line in container.processes(): ...
+        print(container.processes())
         status = container.wait()
 
 Making processes is done by nsinit (`launch.py`); everything else goes by pidfds and files.  An object
@@ -45,6 +45,8 @@ class Container:
     A context manager: at its end the container is destroyed, whatever it does.
     """
 
+    _process = -1  # a pidfd, of the first process
+
     def __init__(self, place: Place, record: Record, root: str, program: str | None = None) -> None:
         """Stand for the container of `record`; made by `create`, `run` and `load`."""
         self.id = record.id
@@ -52,7 +54,6 @@ class Container:
         self._program = program
         self._parent = place.parent
         self._created = record.created
-        self._process = -1  # a pidfd, of the first process
         self._adopt(record)
 
     # --- making and finding ---

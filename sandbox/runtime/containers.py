@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.errors import NoSuchContainer
+from sandbox.errors import InvalidId, NoSuchContainer
 from sandbox.runtime.container import Container
 from sandbox.runtime.state import check_id, names, open_container, state_root
 
@@ -54,4 +54,9 @@ class Containers:
         return iter(self.list())
 
     def __contains__(self, name: str) -> bool:
-        return name in names(self._parent)
+        try:
+            place, _ = open_container(self._parent, name)
+        except (NoSuchContainer, InvalidId):
+            return False
+        place.close()
+        return True

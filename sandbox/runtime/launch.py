@@ -135,11 +135,21 @@ class Running:
         # Opened by its name at our /proc entry: of what we hand down nothing survives an execve of nsinit.
         self._log = os.memfd_create("log", os.MFD_CLOEXEC)
         log = f"/proc/{os.getpid()}/fd/{self._log}"
-        command = [launcher.program, "--root", launcher.root, "--log", log, "--log-format", "json", *settings]
+        command = [
+            launcher.program,
+            "--root",
+            launcher.root,
+            "--log",
+            log,
+            "--log-format",
+            "json",
+            "--log-alone",
+            *settings,
+        ]
         try:
             self.process = subprocess.Popen(
                 [*command, verb, *arguments],
-                stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL if stderr is None else stderr,
+                stdin=stdin, stdout=stdout, stderr=stderr,
                 pass_fds=pass_fds, env=env,
             )  # fmt: skip
         except OSError as error:
