@@ -45,6 +45,10 @@ runtime_supports_nocgroups = ["crun"]
 """
 STORAGE = '[storage]\ndriver = "{driver}"\nrunroot = "{place}/run"\ngraphroot = "{place}/root"\n'
 
+# Said first where the output of `run` is looked at: conmon may read what comes before it has accepted podman's connection,
+# and then only logs it; on a busy machine once in some hundred runs, with any runtime.
+ATTACHED = "usleep 30000"
+
 Result = subprocess.CompletedProcess[str]
 
 
@@ -94,7 +98,7 @@ class Podman:
 
     def run(self, *options: str | os.PathLike[str], script: str, **kept: Any) -> Result:
         """Run a script of busybox's shell in a container that goes with it."""
-        return self("run", "--rm", *options, IMAGE, "sh", "-c", script, **kept)
+        return self("run", "--rm", *options, IMAGE, "sh", "-c", f"{ATTACHED}; {script}", **kept)
 
     def start(self, *options: str | os.PathLike[str], name: str = "c", script: str, **kept: Any) -> None:
         """Leave a container running; the test may use its name."""
