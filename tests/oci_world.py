@@ -8,6 +8,8 @@ import functools
 import json
 import os
 import pty
+import pwd
+import re
 import shutil
 import socket
 import struct
@@ -16,11 +18,12 @@ import tempfile
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import BINARY
 from needs import CHECKOUT, own_cgroup
 
@@ -99,8 +102,13 @@ class World:
         return Runtime(name, self.place / f"state-{name}", self.place)
 
 
-def make_world(directory: Path) -> World:
-    return World(directory, build_probe(directory))
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Return a world in the home of the tests' user: a bundle in /tmp would be hidden by what covers it."""
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    place = Path(tempfile.mkdtemp(prefix="sbx-", dir=home if os.access(home, os.W_OK) else None))
+    yield World(place, build_probe(place))
+    remove_tree(place)
 
 
 # --- a runtime ---
@@ -177,6 +185,24 @@ def reap() -> None:
 def _children() -> list[int]:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         return [int(word) for word in file.read().split()]
+
+
+# --- differences ---
+
+# A reason, and the lines of a comparison that it explains: patterns for the whole of a line.
+Explained = Mapping[str, Sequence[str]]
+
+
+def unexplained(found: list[str], explained: Explained) -> str:
+    """Return what is not explained, and what is explained in vain; `?` begins what is a matter of who is faster."""
+    patterns = [pattern for group in explained.values() for pattern in group]
+    unknown = [line for line in found if not any(re.fullmatch(pattern.lstrip("?"), line) for pattern in patterns)]
+    in_vain = [
+        pattern
+        for pattern in patterns
+        if not pattern.startswith("?") and not any(re.fullmatch(pattern, line) for line in found)
+    ]
+    return "\n".join(unknown + [f"not seen, but explained: {pattern}" for pattern in in_vain])
 
 
 # --- what is seen ---
@@ -257,20 +283,29 @@ def run_joining(runtime: Runtime, bundle: Path, *options: str) -> Seen:
             other.kill()
 
 
-def run_at_terminal(runtime: Runtime, bundle: Path, *options: str, rows: int = 50, columns: int = 120) -> Seen:
-    """Run at a terminal of our own, as a person would."""
+def run_at_terminal(runtime: Runtime, bundle: Path, *options: str) -> Seen:
+    """Run at a terminal of 50 rows and 120 columns, as a person would."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
+    # The shell leads the session until all is read: its end would discard what is not.
+    script = '"$@"; echo "exit=$?"; read -r _'
+    command = runtime.command("run", "--bundle", bundle, *options, ID)
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *runtime.command("run", "--bundle", bundle, *options, ID)],
+        ["setsid", "--ctty", "--wait", "sh", "-c", script, "sh", *command],
         stdin=slave,
         stdout=slave,
         stderr=slave,
         cwd=runtime.cwd,
     )
     os.close(slave)
-    output = read_all(master)
-    return seen(process.wait(runtime.timeout), output, "")
+    output = ""
+    while not (end := re.search(r"^exit=(\d+)", output, re.MULTILINE)):
+        output += os.read(master, 65536).decode(errors="replace")
+    os.write(master, b"\n")
+    read_all(master)
+    process.wait(runtime.timeout)
+    # What is left in the pty at the end crun 1.8 writes as red messages of its own.
+    return seen(int(end[1]), re.sub(r"\x1b\[1;31m\S+: |\x1b\[0m\r?\n", "", output[: end.start()]), "")
 
 
 def create_and_start(runtime: Runtime, bundle: Path, *options: str) -> Seen:
