@@ -232,6 +232,8 @@ CRUN: dict[str, Explained] = {
             "only a warning, as the specification has it, at least when the hook is slow": (
                 "?runc: exit 1",
                 "?crun: exit 0",
+                '?runc: hook poststart state status="created"',
+                '?crun: hook poststart state status="running"',
             )
         }
         for what in ("fails", "is not there")
