@@ -26,6 +26,7 @@ from oci_world import (
     ID,
     Edit,
     Explained,
+    Runtime,
     World,
     base_config,
     read_all,
