@@ -127,12 +127,6 @@ def newuidmap() -> str:
 
 
 @probe
-def sandbox_oci() -> str:
-    program = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox").with_name("sandbox-oci")
-    return attempt([str(program), "--version"])
-
-
-@probe
 def openat2() -> str:
     return inside(code="how = (ctypes.c_uint64 * 3)(0o10000000, 0, 0x10); call(437, -100, b'/', how, 24)")
 

@@ -50,7 +50,7 @@ FOLDED = (
     (r'"pid": ?[1-9]\d*', '"pid":PID', "process ids"),
     (r"^\[\d+(,\d+)*\]$", lambda match: f"{match[0].count(',') + 1} process ids", "process ids"),
     (r'"ociVersion": ?"[^"]*"', '"ociVersion":"VERSION"', "the version"),
-    (r"/usr/s?bin/runc|\S*/sandbox-oci|sandbox-oci|\brunc\b", "PROGRAM", "the program's name"),
+    (r"/usr/s?bin/runc|/[\w./-]+/sandbox-oci|sandbox-oci|\brunc\b", "PROGRAM", "the program's name"),
     (r' hint="[^"]*"', "", "ours gives a hint, in a field of its own"),
     (r'"hint":"[^"]*",', "", "as above"),
 )
@@ -88,6 +88,8 @@ def folded(text: str) -> list[str]:
             line = re.sub(pattern, replacement, line)
         if not re.fullmatch(NOISE, line):
             lines.append(line.rstrip())
+    if "USAGE:" in lines:  # of a help, the first line and the options: the words are everyone's own
+        return [lines[0], *(word[1] for line in lines if (word := re.match(r" +(--?[^ ]+( value)?)", line)))]
     return lines
 
 
