@@ -55,7 +55,44 @@ WAYS: dict[str, Sequence[tuple[str, str | None, str]]] = {
         (r"hook poststop state pid=0", None, "no pid is said to be 0"),
         (r"(hook createContainer cwd .*/bundle)", r"\1/rootfs", "the working directory is the bundle's"),
     ),
-    "sandbox-oci": (),
+    "sandbox-oci": (
+        (
+            r"descriptor 0 /dev/null mode=20000 owner=65534:65534",
+            "descriptor 0 pipe mode=10000 owner=0:0",
+            "standard input is handed on",
+        ),
+        (r"entry /dev/core .* -> /proc/kcore", None, "runc makes it where the host has /proc/kcore"),
+        (
+            r"(mount \S+ type=devtmpfs source=devtmpfs root=/(?:null|zero|full|tty|u?random)) rw,nosuid,noexec,(.*)",
+            r"\1 rw,\2",
+            "a device is mounted nosuid and noexec",
+        ),
+        (
+            r"(mount \S+ type=devtmpfs source=devtmpfs root=/null) ro,nosuid,noexec,(.*)",
+            r"\1 rw,\2",
+            "the mask of a file is read-only, nosuid and noexec",
+        ),
+        (
+            r"(mount \S+ type=tmpfs source)=none root=/ ro,nosuid,nodev,noexec,(relatime propagation=\S+) rw,(.*)",
+            r"\1=tmpfs root=/ ro,\2 ro,\3",
+            "the mask of a directory is a read-only mount, runc's a read-only file system",
+        ),
+        (
+            r"(mount /sys/fs/cgroup type=cgroup2) source=cgroup (.*)",
+            r"\1 source=none \2",
+            "the name is the config's, runc's what it binds",
+        ),
+        (
+            r"(mount /sys/fs/cgroup type=cgroup2 source=none root=/\.\./\.\.) ro,(.*)",
+            r"\1 rw,\2",
+            "a read-only bind of /sys is so for what lies in it",
+        ),
+        (
+            r"pdeathsig 9 (.*)",
+            r"pdeathsig 0 \1",
+            "a container in the foreground does not outlive the runtime",
+        ),
+    ),
 }
 
 NOT_BY_RUNC = ("runc: exit 1", "crun: exit 0")
