@@ -71,6 +71,10 @@ int op_credentials(struct run *run, const struct plan_credentials *op)
 	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	if (op->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_NO_NEW_PRIVS", "");
+	/* From here on a process of the same user inside may have no fewer rights, and would take our descriptors of the
+	 * host's (CVE-2016-9962).  The command's exec undoes it. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return refuse(run, "PR_SET_DUMPABLE", "");
 	/* Changed credentials have cleared it, others have not. */
 	const bool stays = run->joining && run->hello.options & SYNC_OUTLIVES;
 	if ((getpid() == 1 || stays) && prctl(PR_SET_PDEATHSIG, stays ? 0 : SIGKILL, 0, 0, 0) < 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import struct
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import BINARY
@@ -33,6 +36,8 @@ UNBINDABLE, PRIVATE, SLAVE, SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 
 # CLONE_NEW*, clone(2): user, mount, pid, ipc, uts, cgroup and network
 NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x08000000 | 0x04000000 | 0x02000000 | 0x40000000
+
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -140,6 +145,25 @@ def several_ids_of_ours() -> MapIds:
         _, start, count = next(row for row in rows if row[0] == name)
         maps[f"{kind}_map"] = f"0 {own} 1\n1 {start} {count}\n"
     return MapIds(uid_helper="/usr/bin/newuidmap", gid_helper="/usr/bin/newgidmap", **maps)
+
+
+@contextmanager
+def exchanging(left: Path, right: Path) -> Iterator[None]:
+    """Exchange two names again and again."""
+    done = threading.Event()
+    here, exchange = -100, 2
+
+    def work() -> None:
+        while not done.is_set():
+            LIBC.renameat2(here, os.fsencode(left), here, os.fsencode(right), exchange)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def bits(*numbers: int) -> bytes:
