@@ -13,7 +13,7 @@ import os
 import sys
 
 from sandbox.engine.call import PREFIXES, failure_status
-from sandbox.engine.command_line import parse_global, parse_verb
+from sandbox.engine.command_line import HelpWanted, WrongUsage, parse_global, parse_verb
 from sandbox.engine.log import Log
 from sandbox.engine.options import VERBS
 from sandbox.errors import SandboxError, SpecError
@@ -39,6 +39,10 @@ def main() -> None:
         descriptor = _container(int(key_fd), plan_name, line, log) if int(key_fd) >= 0 else _process(line, log)
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (its only way)
         os.execv(program, ["sandbox-oci-plan", str(descriptor), signals, *words])
+    except (WrongUsage, HelpWanted):
+        from sandbox.engine.start import run  # late: nsinit has understood the rest
+
+        os._exit(run(program, words))
     except SandboxError as error:
         log.fail(error, PREFIXES.get(name, ""))
     # An orderly end of the interpreter takes 3 ms.
