@@ -65,6 +65,8 @@ static void prepare_streams(struct monitor *monitor, const struct engine_call *c
 	if (relay_prepare(&monitor->relay, terminal ? TERMINAL_ALWAYS : TERMINAL_NEVER) < 0)
 		monitor_fail(monitor, OP_TERMINAL, "pipe2", "");
 	monitor->relay.keep_newlines = !detached;
+	if (monitor->console_socket)
+		monitor->options |= SYNC_CONSOLE;
 	if (detached)
 		detach_streams(&monitor->relay);
 }

@@ -54,6 +54,11 @@ _Noreturn static void become_hook(const struct hook *hook, int input_fd, int out
 		_exit(127);
 	if (!argv[0])
 		argv[0] = (char *)(uintptr_t)path;
+	const char *directory = plan_text(hook->plan, hook->op->directory);
+	if (*directory && chdir(directory) < 0) {
+		dprintf(2, "%s: %s", directory, strerror(errno));
+		_exit(127);
+	}
 	/* A group of its own, so that what it started can be ended with it. */
 	setpgid(0, 0);
 	signal(SIGPIPE, SIG_DFL);
@@ -129,7 +134,6 @@ static bool attend(struct hook *hook)
 	const char *left = hook->document;
 	long long end = hook->op->timeout ? milliseconds() + 1000ll * hook->op->timeout : 0;
 
-	signal(SIGPIPE, SIG_IGN);
 	for (;;) {
 		long long wait = end ? end - milliseconds() : -1;
 
@@ -161,6 +165,21 @@ static const char *trimmed(char *said)
 	return said;
 }
 
+/* JSON on one line: no text in it holds the end of one. */
+static void fold(char *document)
+{
+	char *to = document;
+
+	for (const char *from = document; *from; from++) {
+		if (*from != '\n')
+			*to++ = *from;
+		else
+			while (from[1] == ' ')
+				from++;
+	}
+	*to = 0;
+}
+
 static int run(struct hook *hook, char failure[HOOK_FAILURE_MAX])
 {
 	char how[64];
@@ -170,7 +189,10 @@ static int run(struct hook *hook, char failure[HOOK_FAILURE_MAX])
 		snprintf(failure, HOOK_FAILURE_MAX, "%s", strerror(errno));
 		return -1;
 	}
+	/* A hook need not read; and who runs it may yet become the command, with the signals as they were. */
+	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
 	bool in_time = attend(hook);
+	signal(SIGPIPE, before);
 	if (!in_time) {
 		kill(-hook->pid, SIGKILL);
 		kill(hook->pid, SIGKILL);
@@ -189,9 +211,10 @@ static int run(struct hook *hook, char failure[HOOK_FAILURE_MAX])
 	return -1;
 }
 
-int hooks_run(const struct plan *plan, enum plan_hook_stage stage, const char *document, const sigset_t *signals,
+int hooks_run(const struct plan *plan, enum plan_hook_stage stage, char *document, const sigset_t *signals,
 	      const struct plan_op **failed, char failure[HOOK_FAILURE_MAX])
 {
+	fold(document);
 	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op)) {
 		struct hook hook = {
 			.plan = plan, .op = (const struct plan_hook *)op, .document = document, .signals = signals,

@@ -239,6 +239,20 @@ static bool take_message(struct monitor *monitor)
 	return true;
 }
 
+/* Has the command, where it is process 1, come to its end?  It may have been quicker than we: what it said before still
+ * counts. */
+static bool has_ended(struct monitor *monitor)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)monitor->init, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
+		return false;
+	while (!monitor->running && take_message(monitor))
+		;
+	monitor->running = monitor->ready && !monitor->failed;
+	return true;
+}
+
 static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 {
 	return (goal == GOAL_CREATED && monitor->created) || (goal == GOAL_RUNNING && monitor->running) ||
@@ -257,6 +271,9 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		[WATCHED] = { .fd = monitor->watched_fd, .events = POLLIN },
 	};
 
+	/* Its end may have been noticed on the way to the goal before. */
+	if (!has_reaper && has_ended(monitor))
+		return;
 	while (!reached(monitor, goal)) {
 		relay_events(&monitor->relay, &events[RELAY]);
 		if (poll(events, EVENTS, relay_waits(&monitor->relay) ? RELAY_LOOK_MS : -1) < 0) {
@@ -268,9 +285,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (events[SIGNALS].revents) {
 			pass_signal(monitor);
-			siginfo_t info = { 0 };
-			if (!has_reaper && !waitid(P_PID, (id_t)monitor->init, &info, WEXITED | WNOHANG | WNOWAIT) &&
-			    info.si_pid)
+			if (!has_reaper && has_ended(monitor))
 				return;
 		}
 		if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))

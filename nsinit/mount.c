@@ -31,7 +31,12 @@ static int set_attributes(int fd, bool recursive, struct mount_attributes attrib
 
 int mount_change(struct run *run, int tree_fd, const char *subject, const struct change *change)
 {
-	if (set_attributes(tree_fd, true, change->all) < 0 || set_attributes(tree_fd, false, change->top) < 0)
+	const struct mount_attributes propagation = { .propagation = change->all.propagation };
+	const struct mount_attributes all = { .set = change->all.set, .clear = change->all.clear };
+
+	/* What is asked of all mounts wins over what is asked of the topmost, as in runc. */
+	if (set_attributes(tree_fd, true, propagation) < 0 || set_attributes(tree_fd, false, change->top) < 0 ||
+	    set_attributes(tree_fd, true, all) < 0)
 		return refuse(run, "mount_setattr", subject);
 	return 0;
 }

@@ -28,7 +28,8 @@ enum sync_type {
 enum sync_option {
 	SYNC_OUTLIVES = 2, /* it goes on when the monitor ends */
 	SYNC_KEEP_KEYRING = 4, /* the caller's session keyring stays */
-	SYNC_GATE = 8, /* a listening socket is the start gate, not the monitor's word */
+	SYNC_CONSOLE = 8, /* its terminal goes to a console socket, whose owner translates no newlines */
+	SYNC_GATE = 16, /* a listening socket is the start gate, not the monitor's word */
 };
 
 struct sync_message {

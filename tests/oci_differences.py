@@ -87,6 +87,9 @@ WAYS: dict[str, Sequence[tuple[str, str | None, str]]] = {
             r"\1 rw,\2",
             "a read-only bind of /sys is so for what lies in it",
         ),
+        (r"hook \S+ state (?:rootfs|created|owner)=.*", None, "members that runc's own `state` has"),
+        (r"hook poststop state pid=0", None, "no pid is said to be 0"),
+        (r"(hook createContainer cwd .*/bundle)", r"\1/rootfs", "the working directory is the bundle's"),
         (
             r"pdeathsig 9 (.*)",
             r"pdeathsig 0 \1",
@@ -327,4 +330,158 @@ CRUN: dict[str, Explained] = {
 # Where ours is compared with crun, and why.
 NOT_AS_RUNC: dict[str, str] = {}
 
-OURS: dict[str, Explained] = {}
+_NOT_BY_RUNC = ("runc: exit 1", "ours: exit 0")
+_REFUSED = ("runc: exit 0", "ours: exit 1")
+_GROUPS = {"runc never drops the caller's groups": ("runc: status.Groups 0", "ours: status.Groups")}
+_INPUT = {
+    "standard input is handed on as it is": (
+        r"runc: descriptor 0 pipe mode=10000 owner=\d+:0",
+        "ours: descriptor 0 pipe mode=10000 owner=0:0",
+    )
+}
+_HANDED_ON = {
+    "standard input is handed on; of create by runc too": (
+        "runc: descriptor 0 /dev/null mode=20000 owner=65534:65534",
+        "ours: descriptor 0 pipe mode=10000 owner=0:0",  # translated
+    )
+}
+_MASKS = {
+    "masks and read-only paths are nosuid, nodev and noexec besides; the mask of a file is read-only": (
+        r"runc: view \S+ (?:directory|device) none error=0 r[ow]",
+        r"ours: view \S+ (?:directory|device) none error=0 ro,nosuid(?:,nodev)?,noexec",
+    )
+}
+
+
+def _mount(point: str, *, runc: str, ours: str) -> Sequence[str]:
+    return rf"runc: mount {point} .*{runc}.*", rf"ours: mount {point} .*{ours}.*"
+
+
+OURS: dict[str, Explained] = {
+    "the root by a link": {"runc wants a path without links": _NOT_BY_RUNC},
+    "bind, an unknown option": {"what is not in force is refused": _REFUSED},
+    "option of a tmpfs: iversion": {"the kernel refuses it to fsconfig(2)": _REFUSED},
+    "option of a tmpfs: defaults": {"runc 1.1 passes it to the kernel, which does not know it": _NOT_BY_RUNC},
+    "a tmpfs without a source": {"the source has a name": _mount("/m/x", runc="source=''", ours="source=none")},
+    "rootfsPropagation shared": {
+        "runc sets it before pivot_root(2), and then the root is another mount": _mount(
+            "/", runc="propagation=private", ours="propagation=shared,"
+        )
+    },
+    "rootfsPropagation rshared": {
+        "as above; what is mounted after that is shared, and what before is not": _mount(
+            r"/\S*", runc="propagation=private", ours="propagation=shared,"
+        )
+    },
+    "rootfsPropagation unbindable": {"runc binds the root after it has made it unbindable": _NOT_BY_RUNC},
+    "bind of a tree: rbind,rro,rrw": {
+        "runc does not take back what is recursive": _mount(r"/m/x\S*", runc="ro,relatime", ours="rw,relatime")
+    },
+    "a new sysfs": {
+        "the source is the config's in runc alone when there is nothing below": _mount(
+            "/sys/fs/cgroup", runc="source=cgroup", ours="source=none"
+        ),
+        "read-only is the mount, in runc the file system": _mount(
+            "/sys", runc="propagation=private ro", ours="propagation=private rw"
+        ),
+        "owners of sysfs show after the mount is made": (
+            r"runc: entry /sys/class/net/lo .* owner=0:0 .*",
+            r"ours: entry /sys/class/net/lo .* owner=65534:65534 .*",
+        ),
+    },
+    "ids of a mount": {"runc 1.1 does not know them; the kernel refuses them": _REFUSED},
+    "args found by a relative PATH": {"runc, written in Go, refuses to": _NOT_BY_RUNC},
+    "a range of ids": _GROUPS,
+    "a user": {**_INPUT, **_GROUPS},
+    "a user without a name": {**_INPUT, **_GROUPS},
+    "additionalGids": {"runc 1.1 refuses them to who is not root": _NOT_BY_RUNC},
+    "capabilities of a user, ambient": {**_INPUT, **_GROUPS},
+    "capabilities of a user, not ambient": {**_INPUT, **_GROUPS},
+    "an unknown capability": {"what is not in force is refused; runc warns": _REFUSED},
+    "an rlimit twice": {"the specification wants an error": _REFUSED},
+    "scheduler": {
+        "runc 1.1 does not know it": (
+            r"runc: scheduler 0 0 .*",
+            r"ours: scheduler 3 0 .*",
+            r"runc: nice 0",
+            r"ours: nice 5",
+        )
+    },
+    "ioPriority": {"runc 1.1 does not know it": (r"runc: ioprio 0", r"ours: ioprio [1-9]\d*")},
+    "personality LINUX32": {
+        "runc 1.1 does not know it": (
+            "runc: machine x86_64",
+            "ours: machine i686",
+            "runc: personality 0",
+            "ours: personality 8",
+        )
+    },
+    "an unknown personality": {"runc 1.1 does not know it": _REFUSED},
+    "terminal of a user": _GROUPS,
+    "no terminal, but run from one": {
+        "a terminal of the caller's is not handed in, and there is nothing to read": (
+            "runc: descriptor 0 pipe mode=10000 owner=0:0",
+            "ours: descriptor 0 /null mode=20000 owner=65534:65534",
+        )
+    },
+    "created, then started": _HANDED_ON,
+    "created, then started as a user": {**_HANDED_ON, **_GROUPS},
+    "hooks": {
+        "poststart is the end of create in runc, of start in the specification": (
+            'runc: hook poststart state status="created"',
+            'ours: hook poststart state status="running"',
+            "?runc: hooks .* poststart startContainer poststop",
+            "?ours: hooks .* startContainer poststart poststop",
+        ),
+        "the pid file is there when the container is": (
+            "runc: hook poststart pid-file -1 root -1",
+            "ours: hook poststart pid-file 0 root -1",
+        ),
+        "Go ignores a signal for itself, which its children inherit": (
+            "?runc: status.SigIgn 0000000080000000",
+            "?ours: status.SigIgn 0+",
+        ),
+    },
+    "a poststart hook that fails": {
+        "it is run when the command runs, which may have said something by then": (
+            '?runc: hook poststart state status="created"',
+            '?ours: hook poststart state status="running"',
+            "?ours: .*",
+            "?runc: .*",
+        )
+    },
+    "domainname": {"runc 1.1 does not know it": (r"runc: domainname \(none\)", "ours: domainname example")},
+    "a time namespace": {"runc 1.1 does not know it": _NOT_BY_RUNC},
+    "timeOffsets": {"runc 1.1 does not know them": _NOT_BY_RUNC},
+    "a device": {"runc takes the node by its name, ours by its numbers": _NOT_BY_RUNC},
+    "a device that the host has": {
+        "a device is mounted nosuid and noexec": _mount(
+            "/dev/fuse", runc="root=/fuse rw,relatime", ours="root=/fuse rw,nosuid,noexec,relatime"
+        )
+    },
+    "a device that the host has not": {"runc takes the node by its name, ours by its numbers": _NOT_BY_RUNC},
+    **{
+        name: _MASKS
+        for name in (
+            "masked and read-only paths as they come",
+            "masked files and directories",
+            "read-only files and directories",
+            "a masked mount, a read-only mount",
+        )
+    },
+    "masked within read-only": {
+        **_MASKS,
+        "it stays masked when what lies around it is made read-only": (
+            r"ours: mount /etc/sub type=tmpfs source=tmpfs root=/ ro,.*",
+        ),
+    },
+    "a cgroup mount without its namespace": {
+        "the host's hierarchy is shown read-only (runc CVE-2023-25809)": _mount(
+            "/sys/fs/cgroup", runc="rw,relatime", ours="ro,relatime"
+        )
+    },
+    **{f"seccomp flag {flag}": {"runc 1.1 does not know any": _NOT_BY_RUNC} for flag in ("LOG", "TSYNC", "SPEC_ALLOW")},
+    "intelRdt": {"runc makes no group where there is no resctrl": _REFUSED},
+    **{f"ociVersion {version}": {"runc 1.1 does not look at it": _REFUSED} for version in ("9.0.0", "nonsense")},
+    "no ociVersion": {"runc 1.1 does not look at it": _REFUSED},
+}

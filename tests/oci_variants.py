@@ -677,7 +677,7 @@ variant("seccomp, all but some: KILL_PROCESS", allow_list("KILL_PROCESS"), look(
 
 variant(
     "cgroupsPath, relative",
-    put("linux.cgroupsPath", f"{ID}-relative/path"),
+    put("linux.cgroupsPath", f"{ID}-relative"),
     without_namespaces("cgroup"),
     without_mounts("/sys"),
     needs=["cgroup2"],

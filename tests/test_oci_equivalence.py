@@ -81,7 +81,7 @@ def test_a_probe_sees_the_same(world: World, known: dict[tuple[str, str], Seen],
     problems = unexplained(differences(measure, other, one, two), OTHERS[other].get(variant.name, {}))
     assert not problems, f"{problems}\n{measure} said: {one.complaints}\n{other} said: {two.complaints}"
     if other == "sandbox-oci" and two.status and not two.facts:
-        assert re.fullmatch(r'time="[^"]*" level=error msg="runc run failed: .*"\n', two.complaints)
+        assert re.fullmatch(r'time="[^"]*" level=error msg="(?:runc|sandbox-oci) run failed: .*"\n', two.complaints)
 
 
 def test_what_is_explained_is_in_the_table() -> None:

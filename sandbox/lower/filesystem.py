@@ -214,6 +214,7 @@ def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[st
         set_recursive=recursively,
         clear_recursive=options.clear_recursive,
         propagation=options.propagation or PROPAGATION["private"],
+        propagate_top=int(options.recursive and options.propagate_top and options.propagation != PROPAGATION["private"]),
         uid_map=maps[0],
         gid_map=maps[1],
         map_recursive=int(options.id_map == "ridmap"),

@@ -32,11 +32,11 @@ def hooks(case: Case) -> list[Step]:
     for name, attribute, stage in STAGES:
         for index, hook in enumerate(getattr(case.spec.hooks, attribute)):
             where = case.origins[f"hooks.{name}[{index}]"]
-            steps.append(Step(_hook(hook, stage, index, where), where))
+            steps.append(Step(_hook(hook, stage, index, where, case.host.bundle), where))
     return steps
 
 
-def _hook(hook: HookSpec, stage: int, index: int, where: str) -> Hook:
+def _hook(hook: HookSpec, stage: int, index: int, where: str, bundle: str) -> Hook:
     if not hook.path.startswith("/"):
         raise SpecError(f'"{hook.path}" is not an absolute path', where=f"{where}.path")
     if hook.timeout is not None and hook.timeout <= 0:
@@ -48,6 +48,7 @@ def _hook(hook: HookSpec, stage: int, index: int, where: str) -> Hook:
         arguments=tuple(hook.args) or (hook.path,),
         environment=tuple(hook.env),
         timeout=min(hook.timeout or 0, _LONGEST),
+        directory="" if stage == HookStage.START_CONTAINER else bundle,  # as runc and crun have it
     )
 
 

@@ -61,6 +61,7 @@ class Options:
         "data",
         "filesystem",
         "id_map",
+        "propagate_top",
         "propagation",
         "recursive",
         "remount",
@@ -72,6 +73,7 @@ class Options:
         self.set = self.clear = 0  # MOUNT_ATTR_* of the mount itself
         self.set_recursive = self.clear_recursive = 0  # and of all below it
         self.propagation = 0
+        self.propagate_top = False  # of the mount itself alone
         self.bind = self.recursive = self.remount = self.copy_up = False
         self.id_map = ""  # "idmap" or "ridmap"
         self.filesystem: list[str] = []
@@ -96,6 +98,7 @@ def parse_options(mount: Mount) -> Options:
             )
         elif option in PROPAGATION or bare in PROPAGATION:
             options.propagation = PROPAGATION[option if option in PROPAGATION else bare]
+            options.propagate_top = option in PROPAGATION
         elif option in ("bind", "rbind"):
             options.bind = True
             options.recursive = options.recursive or option == "rbind"

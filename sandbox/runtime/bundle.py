@@ -70,7 +70,7 @@ def compile_bundle(key: Key, call: Call) -> Compilation:
     host, inputs = look(spec, key)
     steps = lower(spec, host, Origins(), call)
     # Engines read the log, not what a container says when it starts.
-    warnings += [step.op.text for step in steps if isinstance(step.op, Notice)]
+    warnings += [step.op.text.removeprefix("warning: ") for step in steps if isinstance(step.op, Notice)]
     steps = tuple(step for step in steps if not isinstance(step.op, Notice))
     return Compilation(Plan(key.data, tuple(inputs.seen.values()), steps), warnings)
 
