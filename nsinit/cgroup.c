@@ -78,8 +78,9 @@ static bool in_use(int directory_fd)
 
 	if (read_at(directory_fd, "cgroup.procs", text, sizeof(text)) > 0)
 		return true;
-	return read_at(directory_fd, "cgroup.events", text, sizeof(text)) > 0 &&
-	       (strstr(text, "populated 1") || strstr(text, "frozen 1"));
+	if (read_at(directory_fd, "cgroup.freeze", text, sizeof(text)) > 0 && text[0] == '1')
+		return true;
+	return read_at(directory_fd, "cgroup.events", text, sizeof(text)) > 0 && strstr(text, "populated 1");
 }
 
 static int apply(const struct plan *plan, const struct plan_cgroup *op, int directory_fd, const char **subject)

@@ -251,9 +251,9 @@ enum container_status container_status(const struct container *container)
 	cleanup_fd int process_fd = container_process(container);
 	if (process_fd < 0)
 		return CONTAINER_STOPPED;
-	if (!faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW))
-		return CONTAINER_CREATED;
-	return is_frozen(container) ? CONTAINER_PAUSED : CONTAINER_RUNNING;
+	if (is_frozen(container))
+		return CONTAINER_PAUSED;
+	return faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_RUNNING : CONTAINER_CREATED;
 }
 
 const char *container_status_name(enum container_status status)

@@ -147,6 +147,13 @@ int join_main(char *const argv[])
 		refuse(&run, "PR_SET_PDEATHSIG", "");
 		return init_fail(&run);
 	}
+	/* What was opened before lies in another mount namespace, and cannot be bound in this one. */
+	if (!run.joining) {
+		close(run.proc_fd);
+		close(run.null_fd);
+		if (init_open_host(&run) < 0)
+			return init_fail(&run);
+	}
 	if (take_identity(&run) < 0)
 		return init_fail(&run);
 	init_await_hello(&run);

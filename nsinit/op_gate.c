@@ -1,10 +1,13 @@
 /* The turns of a container's life, between the first process and the host's side. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,9 +56,33 @@ int op_container_hooks(struct run *run, const struct plan_container_hooks *op)
 	return refuse_with(run, 0, "hook", subject);
 }
 
+/* Until somebody comes, a signal that would end any other process ends this one too, though it is process 1. */
+static int await_caller(struct run *run)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1, SIGUSR2 };
+	struct signalfd_siginfo info;
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaddset(&set, ends[i]);
+	cleanup_fd int signals_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	struct pollfd events[] = { { .fd = run->gate_fd, .events = POLLIN }, { .fd = signals_fd, .events = POLLIN } };
+	if (signals_fd < 0)
+		return refuse(run, "signalfd", "");
+	while (poll(events, 2, -1) < 0)
+		if (errno != EINTR)
+			return refuse(run, "poll", "start-gate");
+	if (events[1].revents && read(signals_fd, &info, sizeof(info)) == sizeof(info))
+		_exit(128 + (int)info.ssi_signo);
+	return 0;
+}
+
 /* Whoever comes through the gate is the host's side from then on: it is told how the start went. */
 static int go_through(struct run *run)
 {
+	if (await_caller(run) < 0)
+		return -1;
 	int fd = accept4(run->gate_fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)

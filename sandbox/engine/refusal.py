@@ -125,11 +125,12 @@ def _container_error(call: str, number: int, subject: str) -> SandboxError:
 
 
 def _cgroup_error(subject: str) -> HostError:
-    from sandbox.kernel.cgroup import is_frozen, processes
+    from sandbox.kernel.cgroup import processes
 
-    if is_frozen(subject):
-        return HostError("container's cgroup unexpectedly frozen", where=subject)
     try:
+        with open(f"{subject}/cgroup.freeze") as file:
+            if file.read(1) == "1":
+                return HostError("container's cgroup unexpectedly frozen", where=subject)
         count = len(processes(subject))
     except OSError:
         count = 0

@@ -60,9 +60,9 @@ def root(case: Case) -> list[Step]:
             source = _source(case, source, case.origins["root.path"])
         # Only a slave hears of what is mounted outside.
         slave = _propagation(case) == PROPAGATION["slave"]
-        operation = BindRoot(
-            source=source, staging=case.host.state_dir, propagation=PROPAGATION["slave" if slave else "private"]
-        )
+        # Who is root inside may be somebody whom our state is closed to; the directory itself is open to them.
+        staging = source if case.is_container else case.host.state_dir
+        operation = BindRoot(source=source, staging=staging, propagation=PROPAGATION["slave" if slave else "private"])
         steps = [Step(operation, origin)]
     return steps + _symlinks(case, mounted=False)
 
@@ -214,7 +214,9 @@ def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[st
         set_recursive=recursively,
         clear_recursive=options.clear_recursive,
         propagation=options.propagation or PROPAGATION["private"],
-        propagate_top=int(options.recursive and options.propagate_top and options.propagation != PROPAGATION["private"]),
+        propagate_top=int(
+            options.recursive and options.propagate_top and options.propagation != PROPAGATION["private"]
+        ),
         uid_map=maps[0],
         gid_map=maps[1],
         map_recursive=int(options.id_map == "ridmap"),

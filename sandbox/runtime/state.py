@@ -242,9 +242,9 @@ class Place:
             return Status.CREATING
         if not lives(record.pid, record.started):
             return Status.STOPPED
-        if self.has_gate():
-            return Status.CREATED
-        return Status.PAUSED if cgroup.is_frozen(record.cgroup) else Status.RUNNING
+        if cgroup.is_frozen(record.cgroup):
+            return Status.PAUSED
+        return Status.CREATED if self.has_gate() else Status.RUNNING
 
     def is_left_over(self) -> bool:
         """Was this left by a creation that was killed?  If so, we hold its lock."""
