@@ -177,6 +177,15 @@ def test_a_warning_is_logged_and_the_plan_not_kept(bundle: Bundle) -> None:
     assert bundle.kept() == []
 
 
+@pytest.mark.parametrize("option", ["--no-pivot", "--systemd-cgroup"])
+def test_what_an_option_does_not_do_is_said(bundle: Bundle, option: str) -> None:
+    words = ("run", option, "x") if option == "--no-pivot" else (option, "run", "x")
+    result = bundle.attempt(*words, name="")
+
+    assert result.returncode == 0
+    assert f'level=warning msg="{option} is ignored: '.encode() in result.stderr
+
+
 @pytest.mark.parametrize(
     "members, words",
     [
