@@ -25,7 +25,8 @@ static int set_modes(struct run *run, int master_fd)
 			.ws_row = op ? (unsigned short)op->rows : 0, .ws_col = op ? (unsigned short)op->columns : 0,
 		};
 	}
-	if (op && !op->newlines)
+	/* Whoever is given the master has the terminal as it comes, as from runc. */
+	if (op && !op->newlines && !(run->hello.options & SYNC_OUTLIVES))
 		modes.c_oflag &= ~(tcflag_t)ONLCR;
 	if (tcsetattr(run->slave_fd, TCSANOW, &modes) < 0)
 		return refuse(run, "tcsetattr", "/dev/pts/ptmx");
