@@ -47,6 +47,7 @@ bench *arguments:
 # Write anew what is generated from declarations: docs/profiles.md, and the table by which a config.json is read quickly.
 docs:
     python -m sandbox.profile.reference > docs/profiles.md
+    @mkdir -p .build
     python -m sandbox.spec.tabulate > .build/table.py && mv .build/table.py sandbox/spec/table.py
 
 # Remove the environment and everything built.

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -195,6 +196,17 @@ static int execute(struct run *run, const struct entry *entry, int image_fd)
 	return refuse(run, "execveat", entry->argv[0]);
 }
 
+/* A copy of the mount tree within one user namespace still tells the original what becomes of it: what we mount would
+ * appear outside, and what we let go of go there too. */
+static int keep_mounts(struct run *run)
+{
+	const struct plan_isolate *op = (const struct plan_isolate *)plan_find(run->plan, OP_ISOLATE);
+
+	if (!op || (op->flags & (CLONE_NEWNS | CLONE_NEWUSER)) != CLONE_NEWNS)
+		return 0;
+	return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ? refuse(run, "mount", "/") : 0;
+}
+
 static int enter(struct run *run, const struct entry *entry, const struct plan_map_ids *ids)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
@@ -203,6 +215,8 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 		return -1;
 	if (entry->late_namespaces && unshare((int)entry->late_namespaces) < 0)
 		return refuse(run, "unshare", "");
+	if (keep_mounts(run) < 0)
+		return -1;
 	if (relay_enter(entry->relay) < 0)
 		return refuse(run, "dup2", "/dev/null");
 	if (keep_capabilities(run) < 0)

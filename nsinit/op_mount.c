@@ -15,10 +15,8 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 	const char *source = plan_text(run->plan, op->source);
 	const char *target = plan_text(run->plan, op->target);
 	const struct change change = {
-		.all = { .set = op->set_recursive, .clear = op->clear_recursive,
-			 .propagation = op->propagate_top ? MS_PRIVATE : op->propagation },
-		.top = { .set = op->set_attributes, .clear = op->clear_attributes,
-			 .propagation = op->propagate_top ? op->propagation : 0 },
+		.all = { .set = op->set_recursive, .clear = op->clear_recursive, .propagation = op->propagation },
+		.top = { .set = op->set_attributes, .clear = op->clear_attributes },
 	};
 	struct stat status;
 

@@ -147,7 +147,7 @@ int python_compile(const char *self, int key_fd, const char *name, unsigned int 
 	snprintf(signals, sizeof(signals), "%d", prepare_signals());
 	if (key_fd >= 0)
 		fcntl(key_fd, F_SETFD, 0);
-	return execute_engine(self, descriptors, "sandbox.engine.compile", first, words);
+	return execute_engine(self, descriptors, "sandbox.engine.packed", first, words);
 }
 
 int python_engine(const char *self, unsigned int descriptors, char *const words[])

@@ -267,7 +267,9 @@ BINDS: dict[str, dict[str, int]] = {
     "rw ro": {"set_attributes": RDONLY},
     "rro": {"set_recursive": RDONLY},
     "rrw": {"clear_recursive": RDONLY},
-    "rro rw": {"set_recursive": RDONLY, "clear_attributes": RDONLY},
+    "rro rw": {"set_recursive": RDONLY},
+    "ro rrw noexec": {"clear_recursive": RDONLY, "set_attributes": NOEXEC},
+    "rro rrw": {"clear_recursive": RDONLY},
     "nosuid nodev noexec": {"set_attributes": NOSUID | NODEV | NOEXEC},
     "suid dev exec": {"clear_attributes": NOSUID | NODEV | NOEXEC},
     "rnosuid rnodev rnoexec": {"set_recursive": NOSUID | NODEV | NOEXEC},
@@ -281,7 +283,7 @@ BINDS: dict[str, dict[str, int]] = {
     "nodiratime diratime": {"clear_attributes": NODIRATIME},
     "rnosymfollow": {"set_recursive": NOSYMFOLLOW},
     "rslave": {"propagation": SLAVE},
-    "private shared": {"propagation": SHARED},
+    "private rshared": {"propagation": SHARED},
     "runbindable": {"propagation": UNBINDABLE},
     "defaults async loud silent nomand noiversion nolazytime": {},
 }
@@ -293,6 +295,14 @@ def test_the_options_of_a_bind_mount(options: str, members: dict[str, int]) -> N
 
     assert mounted(["rbind", *options.split()], kind="none") == expected
     assert mounted(["bind", *options.split()], kind="none") == BindMount(**expected.values() | {"recursive": 0})
+
+
+@pytest.mark.parametrize("word, bit", [("shared", SHARED), ("unbindable", UNBINDABLE)])
+def test_propagation_of_the_top_of_a_tree(word: str, bit: int) -> None:
+    mounts = [{"destination": "/m", "source": "/src", "options": ["rbind", word]}]
+    first, second = (step.op for step in lowered({"mounts": mounts}) if getattr(step.op, "target", "") == "/m")
+
+    assert (first.values()["propagation"], second) == (PRIVATE, ChangeMount(target="/m", propagation=bit))
 
 
 def test_the_options_of_a_new_file_system() -> None:

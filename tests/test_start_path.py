@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import BINARY, Sandbox
-from needs import needs
+from needs import CHECKOUT, needs
 
+from sandbox.engine import packed, packing
 from sandbox.plan.encode import decode
 from sandbox.plan.ops import Command, Isolate, SeccompFilter
 from sandbox.profile.seccomp import policy
@@ -34,7 +35,7 @@ def execv(program, arguments):
     os.write(1, " ".join(sorted(sys.modules)).encode() + b"\\n" + plan)
     os._exit(0)
 os.execv = execv
-from sandbox.engine.compile import main; main()
+from sandbox.engine.packed import main; main()
 """
 
 
@@ -176,6 +177,15 @@ def test_a_warning_is_logged_and_the_plan_not_kept(bundle: Bundle) -> None:
     assert bundle.kept() == []
 
 
+@pytest.mark.parametrize("option", ["--no-pivot", "--systemd-cgroup"])
+def test_what_an_option_does_not_do_is_said(bundle: Bundle, option: str) -> None:
+    words = ("run", option, "x") if option == "--no-pivot" else (option, "run", "x")
+    result = bundle.attempt(*words, name="")
+
+    assert result.returncode == 0
+    assert f'level=warning msg="{option} is ignored: '.encode() in result.stderr
+
+
 @pytest.mark.parametrize(
     "members, words",
     [
@@ -198,3 +208,51 @@ def test_a_refusal_is_one_line_with_its_place_and_status_1(bundle: Bundle, membe
     assert result.stderr.decode().startswith(f"sandbox-oci run failed: config.json: {words}")
     assert result.stderr.count(b"\n") == 1
     assert not result.stdout
+
+
+# --- the modules in one file ---
+
+ENGINE = BINARY.parent.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/sandbox/engine"
+
+
+def test_the_pack_holds_what_the_sources_say(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-B", CHECKOUT / "sandbox/engine/packing.py", tmp_path / "start.pack"], check=True)
+
+    assert packed.read_pack(str(ENGINE / "start.pack")) == packed.read_pack(str(tmp_path / "start.pack"))
+
+
+def test_the_pack_holds_all_that_is_imported(bundle: Bundle) -> None:
+    """What is added to the start path and is not in the pack would still work, and cost the more."""
+    bundle.change(linux__seccomp=msgspec.to_builtins(policy("default", nested=False)))
+    bundle.compile()
+    modules, _ = bundle.compile()
+    ours = {name for name in modules if name.partition(".")[0] == "sandbox"}
+
+    assert ours - {*packing.BEFORE} == {*packed.read_pack(str(ENGINE / "start.pack"))}
+
+
+@pytest.mark.parametrize("content", [b"", b"SBXPACK1", b"SBXPACK1\0\0\0\0rest", None])
+def test_a_pack_of_another_python_is_passed_over(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "start.pack").write_bytes(content)
+
+    assert packed.read_pack(str(tmp_path / "start.pack")) == {}
+
+
+def test_a_module_of_the_pack_is_as_any_other(tmp_path: Path) -> None:
+    """Its file is named, what is not in the pack is found beside it, and a traceback has its lines."""
+    code = f"""
+import sys; sys.path.append({str(ENGINE.parent.parent)!r})
+from sandbox.engine import packed
+sys.meta_path.insert(0, packed.Pack({str(ENGINE.parent.parent)!r}, packed.read_pack({str(ENGINE / "start.pack")!r})))
+import sandbox.plan.ops, sandbox.kernel.state, sandbox.kernel.diagnosis
+assert isinstance(sandbox.plan.ops.__loader__, packed.Pack)
+assert not isinstance(sandbox.kernel.diagnosis.__loader__, packed.Pack)
+assert sandbox.plan.ops.__file__ == {str(ENGINE.parent / "plan/ops.py")!r}
+assert sandbox.plan.__path__ == [{str(ENGINE.parent / "plan")!r}]
+sandbox.kernel.state.make_root(None)
+"""
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+
+    assert f'File "{ENGINE.parent}/kernel/state.py", line ' in result.stderr
+    assert "os.makedirs(path" in result.stderr

@@ -13,7 +13,7 @@ import os
 import sys
 
 from sandbox.engine.call import PREFIXES, failure_status
-from sandbox.engine.command_line import HelpWanted, WrongUsage, parse_global, parse_verb
+from sandbox.engine.command_line import HelpWanted, parse_global, parse_verb
 from sandbox.engine.log import Log
 from sandbox.engine.options import VERBS
 from sandbox.errors import SandboxError, SpecError
@@ -27,26 +27,25 @@ if TYPE_CHECKING:
 def main() -> None:
     """Make a plan and execute it by nsinit, or say why not."""
     program, key_fd, plan_name, signals, *words = sys.argv[1:]
-    log = Log()
-    part = parse_global(words)
-    name = part.rest[0]
     try:
+        part = parse_global(words)
         settings = part.settings
         log = Log(
             str(settings.get("log", "")), str(settings.get("log_format", "")), debug=settings.get("debug") is True
         )
-        line = parse_verb(VERBS[name], part.rest[1:], settings, program)
+        line = parse_verb(VERBS[part.rest[0]], part.rest[1:], settings, program)
+    except (SandboxError, HelpWanted):
+        from sandbox.engine.start import run  # late: it has the words for what is not understood
+
+        os._exit(run(program, words))
+    try:
         descriptor = _container(int(key_fd), plan_name, line, log) if int(key_fd) >= 0 else _process(line, log)
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (its only way)
         os.execv(program, ["sandbox-oci-plan", str(descriptor), signals, *words])
-    except (WrongUsage, HelpWanted):
-        from sandbox.engine.start import run  # late: nsinit has understood the rest
-
-        os._exit(run(program, words))
     except SandboxError as error:
-        log.fail(error, PREFIXES.get(name, ""))
+        log.fail(error, PREFIXES[line.verb.name])
     # An orderly end of the interpreter takes 3 ms.
-    os._exit(failure_status(name))
+    os._exit(failure_status(line.verb.name))
 
 
 def _container(key_fd: int, plan_name: str, line: CommandLine, log: Log) -> int:
@@ -66,6 +65,15 @@ def _container(key_fd: int, plan_name: str, line: CommandLine, log: Log) -> int:
         notify_directory=f"{key.root}/containers/{line.operands[0]}/notify" if notify else "",
         notify_host=notify,
     )
+    for given, what in (
+        (
+            line.flag("no_pivot"),
+            "--no-pivot is ignored: the root is left by pivot_root(2), or the container does not start",
+        ),
+        (line.settings.get("systemd_cgroup"), "--systemd-cgroup is ignored: cgroups are made by files, not by systemd"),
+    ):
+        if given:
+            log.warning(what)
     compilation = compile_bundle(key, call)
     if not plan_name or compilation.warnings:
         # A kept plan would not warn again.

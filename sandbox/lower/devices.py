@@ -115,7 +115,7 @@ def device_notices(case: Case) -> list[Step]:
         if any(want is not None and want != have for want, have in asked):
             where = case.origins[f"linux.devices[{index}]"]
             words = f"{device.path} is the host's, with its owner {uid}:{gid} and its mode {node.mode:04o}"
-            steps.append(Step(Notice(text=f"warning: {where}: {words}"), where))
+            steps.append(Step(Notice(text=f"{where}: {words}"), where))
     return steps
 
 

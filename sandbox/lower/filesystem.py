@@ -132,7 +132,8 @@ def _mount(case: Case, mount: Mount, target: str, origin: str) -> list[Step]:
         if not mount.source:
             raise SpecError("a bind mount needs a source", where=origin)
         source = _source(case, mount.source, origin) if case.is_container else mount.source
-        return [Step(_bind(case, source, target, options, _id_maps(case, mount, options, origin)), origin)]
+        bind = _bind(case, source, target, options, _id_maps(case, mount, options, origin))
+        return [Step(bind, origin), *_top(case, target, options, origin)]
     if mount.type in ("", "none"):
         raise SpecError("a mount needs a type, or the option bind", where=origin)
     if case.is_container:
@@ -184,7 +185,7 @@ def _remount(target: str, options: Options, origin: str) -> Step:
         set_recursive=options.set_recursive,
         clear_recursive=options.clear_recursive,
         propagation=options.propagation,
-        propagation_recursive=int(options.propagation != 0),
+        propagation_recursive=int(options.propagation_recursive),
     )
     return Step(operation, origin)
 
@@ -201,26 +202,41 @@ def _id_maps(case: Case, mount: Mount, options: Options, origin: str) -> tuple[s
 
 
 def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[str, str]) -> BindMount:
+    private = PROPAGATION["private"]
     recursively = options.set_recursive
-    if case.is_container and options.set & RDONLY and _shows_cgroups(case, source):
+    top = options.set
+    if case.is_container and top & RDONLY and _shows_cgroups(case, source):
         # runc CVE-2023-25809: read-only is the top alone, and the hierarchy below could be written.
-        recursively |= RDONLY
+        top, recursively = top & ~RDONLY, recursively | RDONLY
     return BindMount(
         source=source,
         target=target,
         recursive=int(options.recursive),
-        set_attributes=options.set,
+        set_attributes=top,
         clear_attributes=options.clear,
         set_recursive=recursively,
         clear_recursive=options.clear_recursive,
-        propagation=options.propagation or PROPAGATION["private"],
-        propagate_top=int(
-            options.recursive and options.propagate_top and options.propagation != PROPAGATION["private"]
-        ),
+        propagation=private if case.is_container and _is_of_top(options) else options.propagation or private,
         uid_map=maps[0],
         gid_map=maps[1],
         map_recursive=int(options.id_map == "ridmap"),
     )
+
+
+def _is_of_top(options: Options) -> bool:
+    """Is the propagation that of the top of a tree alone?  Only a slave cannot be told apart: the rest would lose the
+    master that it may become a slave of."""
+    return (
+        options.recursive
+        and not options.propagation_recursive
+        and options.propagation in (PROPAGATION["shared"], PROPAGATION["unbindable"])
+    )
+
+
+def _top(case: Case, target: str, options: Options, origin: str) -> list[Step]:
+    if not case.is_container or not _is_of_top(options):
+        return []
+    return [Step(ChangeMount(target=target, propagation=options.propagation), origin)]
 
 
 def _shows_cgroups(case: Case, source: str) -> bool:
@@ -284,7 +300,8 @@ def covers(case: Case) -> list[Step]:
         Step(MakeReadOnly(target=path), case.origins[f"linux.readonlyPaths[{index}]"], Flag.IF_PRESENT)
         for index, path in enumerate(case.linux.readonly_paths)
     ]
-    return masks + read_only
+    # As in runc: what is hidden in a tree that is read-only is hidden once.
+    return read_only + masks if case.is_container else masks + read_only
 
 
 def _mask_flags(case: Case, path: str) -> int:

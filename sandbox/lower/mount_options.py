@@ -61,8 +61,8 @@ class Options:
         "data",
         "filesystem",
         "id_map",
-        "propagate_top",
         "propagation",
+        "propagation_recursive",
         "recursive",
         "remount",
         "set",
@@ -73,7 +73,7 @@ class Options:
         self.set = self.clear = 0  # MOUNT_ATTR_* of the mount itself
         self.set_recursive = self.clear_recursive = 0  # and of all below it
         self.propagation = 0
-        self.propagate_top = False  # of the mount itself alone
+        self.propagation_recursive = False
         self.bind = self.recursive = self.remount = self.copy_up = False
         self.id_map = ""  # "idmap" or "ridmap"
         self.filesystem: list[str] = []
@@ -98,7 +98,7 @@ def parse_options(mount: Mount) -> Options:
             )
         elif option in PROPAGATION or bare in PROPAGATION:
             options.propagation = PROPAGATION[option if option in PROPAGATION else bare]
-            options.propagate_top = option in PROPAGATION
+            options.propagation_recursive = bare in PROPAGATION
         elif option in ("bind", "rbind"):
             options.bind = True
             options.recursive = options.recursive or option == "rbind"
@@ -113,6 +113,10 @@ def parse_options(mount: Mount) -> Options:
         elif option not in DEFAULTS:
             options.data.append(option)
     options.bind = options.bind or mount.type == "bind"
+    # What is said of all is said of the mount itself too, and is the last word on it, as in runc.
+    said = options.set_recursive | options.clear_recursive
+    options.set &= ~said
+    options.clear &= ~said
     return options
 
 

@@ -53,7 +53,7 @@ def notices(case: Case) -> list[Step]:
     if case.makes("user") or not (case.linux.uid_mappings or case.linux.gid_mappings):
         return []
     where = case.origins["linux.uidMappings"]
-    return [Step(Notice(text=f"warning: {where}: the user namespace that is joined has maps of its own"), where)]
+    return [Step(Notice(text=f"{where}: the user namespace that is joined has maps of its own"), where)]
 
 
 def membership(case: Case) -> int:

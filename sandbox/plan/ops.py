@@ -303,7 +303,6 @@ class BindMount(Op):
     set_recursive: U64 = 0  # of it and of all below it
     clear_recursive: U64 = 0
     propagation: U64 = 0  # MS_PRIVATE, MS_SLAVE …; of all
-    propagate_top: U32 = 0  # only of the mount itself, and what is below it is private
     uid_map: Text = ""  # id-mapped, as MapIds has it; empty: as it is
     gid_map: Text = ""
     map_recursive: U32 = 0
