@@ -57,7 +57,7 @@ DONE: dict[str, Callable[[PlanWorld, str], Op]] = {
     "a file's bind": lambda world, target: BindMount(source=str(world.top / "source/file"), target=target),
     "a tmpfs": lambda world, target: NewMount(fstype="tmpfs", target=target),
     "a tmpfs with a copy": lambda world, target: NewMount(fstype="tmpfs", target=target, copy_up=1, take_mode=1),
-    "a device": lambda world, target: BindDevice(source="/dev/zero", target=target, major=1, minor=5),
+    "a device": lambda world, target: BindDevice(source="/dev/null", target=target, major=1, minor=3),
     "a directory": lambda world, target: MakeDirectory(path=target),
     "a fifo": lambda world, target: MakeFifo(target=target),
     "a symlink": lambda world, target: MakeSymlink(target=target, destination="x"),
@@ -68,8 +68,9 @@ DONE: dict[str, Callable[[PlanWorld, str], Op]] = {
 
 
 def reading(*paths: str) -> list[str]:
-    """Return a command that reads those of `paths` that are files: of a fifo or a device there would be no end."""
-    return ["sh", "-c", 'for path; do test ! -f "$path" || cat "$path"; done', "sh", *paths]
+    """Return a command that reads those of `paths` that are files: nobody writes to a fifo, which may take a file's
+    place after the look."""
+    return ["sh", "-c", 'for path; do test ! -f "$path" || timeout 5 cat "$path"; done', "sh", *paths]
 
 
 LEADING_OUT = ("OUTSIDE", "OUTSIDE/absent", "../../../../../../../..OUTSIDE", "up/OUTSIDE", "/proc/self/root/OUTSIDE")
