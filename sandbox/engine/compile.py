@@ -30,9 +30,7 @@ def main() -> None:
     try:
         part = parse_global(words)
         settings = part.settings
-        log = Log(
-            str(settings.get("log", "")), str(settings.get("log_format", "")), debug=settings.get("debug") is True
-        )
+        log = Log.of(settings)
         line = parse_verb(VERBS[part.rest[0]], part.rest[1:], settings, program)
     except (SandboxError, HelpWanted):
         from sandbox.engine.start import run  # late: it has the words for what is not understood

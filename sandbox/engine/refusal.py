@@ -134,7 +134,8 @@ def _cgroup_error(subject: str) -> HostError:
         count = len(processes(subject))
     except OSError:
         count = 0
-    return HostError(f"container's cgroup is not empty: {count} process(es) found", where=subject)
+    found = f": {count} process(es) found" if count else ""
+    return HostError(f"container's cgroup is not empty{found}", where=subject)
 
 
 def _step_error(step: Step, call: str, number: int, subject: str) -> HostError:

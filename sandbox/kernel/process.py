@@ -67,34 +67,71 @@ def wait_end(descriptor: int, seconds: float | None) -> bool:
 def exit_status(descriptor: int) -> int | None:
     """Return the exit status of the ended process behind a pidfd, 128+N for a signal N.
 
-    That of a child is collected.  That of another process is told by Linux 6.15 and newer, once its parent has
-    collected it; None where nobody tells.
+    That of a child is collected.  That of another is read while it is a zombie, and told by Linux 6.15 and newer when its
+    parent has collected it; None where nobody tells.
     """
+    collected = reap(descriptor)
+    if collected is not None:
+        return collected
+    end = time.monotonic() + 1  # between the two there is a moment without either
+    while True:
+        for find in (_zombie_status, _told_status):
+            found = find(descriptor)
+            if found is not None:
+                return found
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.005)
+
+
+def reap(descriptor: int) -> int | None:
+    """Collect an ended child; return its exit status, None for a process that lives, or is none of ours."""
     try:
         result = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
     except ChildProcessError:
-        return _told_status(descriptor)
+        return None
     if result is None:
         return None
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
+def number_of(descriptor: int) -> int:
+    """Return the number of the process behind a pidfd, -1 when that has been collected."""
+    with open(f"/proc/self/fdinfo/{descriptor}") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    return -1
+
+
+def _zombie_status(descriptor: int) -> int | None:
+    pid = number_of(descriptor)
+    if pid <= 0:
+        return None
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except OSError:
+        return None
+    fields = line[line.rindex(b")") + 2 :].split()
+    # Field 35, that it waits, is 1 of a zombie for who may see field 52, the status: to others both are 0.
+    if fields[0] != b"Z" or fields[32] != b"1" or number_of(descriptor) != pid:
+        return None
+    return _shell_status(int(fields[49]))
+
+
 def _told_status(descriptor: int) -> int | None:
     from fcntl import ioctl
 
-    end = time.monotonic() + 1  # its parent may take a moment to collect it
-    while True:
-        info = bytearray(_PIDFD_INFO_SIZE)
-        info[0] = _PIDFD_INFO_EXIT
-        try:
-            ioctl(descriptor, _PIDFD_GET_INFO, info)
-        except OSError:
-            return None
-        if info[0] & _PIDFD_INFO_EXIT:
-            return _shell_status(int.from_bytes(info[_EXIT_CODE_AT : _EXIT_CODE_AT + 4], "little"))
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.005)
+    info = bytearray(_PIDFD_INFO_SIZE)
+    info[0] = _PIDFD_INFO_EXIT
+    try:
+        ioctl(descriptor, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    if not info[0] & _PIDFD_INFO_EXIT:
+        return None
+    return _shell_status(int.from_bytes(info[_EXIT_CODE_AT : _EXIT_CODE_AT + 4], "little"))
 
 
 def _shell_status(status: int) -> int:

@@ -28,28 +28,20 @@ FILTERS_KEPT = 64
 
 def state_dir(inputs: Inputs) -> str:
     """Return the directory of the state, made where it is absent.  Raises HostError if there is no safe place."""
-    path = state_path(inputs)
-    if os.path.dirname(path) == _last_base():
-        _make(_last_base())
-    _make(path)
-    _make_members(path)
-    return path
-
-
-def state_path(inputs: Inputs) -> str:
-    """Return where the directory of the state is, or will be."""
     runtime = inputs.variable("XDG_RUNTIME_DIR")
     uid = os.geteuid()
     bases = [runtime] if runtime and runtime.startswith("/") else []
     bases.append(f"/run/user/{uid}")
     if uid == 0:
         bases.append("/run")
-    base = next((os.path.realpath(path) for path in bases if _ours_alone(path)), _last_base())
-    return f"{base}/sandbox"
-
-
-def _last_base() -> str:
-    return f"/tmp/sandbox-{os.geteuid()}"
+    base = next((path for path in bases if _ours_alone(path)), "")
+    if not base:
+        base = f"/tmp/sandbox-{uid}"
+        _make(base)
+    path = os.path.join(os.path.realpath(base), "sandbox")
+    _make(path)
+    _make_members(path)
+    return path
 
 
 def make_root(path: str) -> str:

@@ -42,6 +42,13 @@ class Key:
         self.cgroup = os.fsdecode(cgroup).removeprefix("0::")
 
 
+def kept_config(plan: bytes) -> bytes:
+    """Return the config.json that a container's plan was made from.  Raises PlanError."""
+    from sandbox.plan.encode import decode
+
+    return Key(decode(plan).key).config
+
+
 class Compilation:
     """A plan, and what has to be said of it."""
 

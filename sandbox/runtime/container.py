@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 
-from sandbox.errors import ContainerError, HostError, NoSuchContainer, NotSupported, WrongStatus
+from sandbox.errors import ContainerError, HostError, NoSuchContainer, NotSupported, PlanError, WrongStatus
 from sandbox.kernel import cgroup
-from sandbox.kernel.process import exit_status, open_process, wait_end
+from sandbox.kernel.process import exit_status, open_process, reap, wait_end
 from sandbox.runtime import processes as members
 from sandbox.runtime.state import Place, Record, State, Status, check_id, open_container, remove_left_over
 
@@ -46,6 +46,7 @@ class Container:
     """
 
     _process = -1  # a pidfd, of the first process
+    _ended: int | None = None  # its exit status, once known
 
     def __init__(self, place: Place, record: Record, root: str, program: str | None = None) -> None:
         """Stand for the container of `record`; made by `create`, `run` and `load`."""
@@ -172,12 +173,14 @@ class Container:
 
     def config(self) -> Spec:
         """Return the configuration that it was made from.  Raises SpecError if that can be read no more."""
+        from sandbox.runtime.bundle import kept_config
         from sandbox.spec.document import decode_leniently  # late: msgspec
         from sandbox.spec.runtime import Spec
 
         with self._open() as (place, record):
-            content = _kept_config(place)
-            if content is None:
+            try:
+                content = kept_config(place.read("plan"))
+            except (FileNotFoundError, PlanError):  # another version's; then what the bundle says now
                 path = f"{record.document()['bundle']}/config.json"
                 try:
                     with open(path, "rb") as file:
@@ -333,16 +336,20 @@ class Container:
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait until the first process has ended, and return its exit status, 128+N for a signal N.
 
-        It is not our child, so that before Linux 6.15 only a child subreaper (prctl(2)) learns the status; None where
-        nobody tells, or where it had ended before this object was made.  Raises TimeoutError after `timeout` seconds.
+        It is not our child, unless we are a child subreaper (prctl(2)): before Linux 6.15 there is but a moment in which
+        the status can be read.  None where nobody tells, or where it had ended before this object was made.  Raises
+        TimeoutError after `timeout` seconds.
         """
+        if self._ended is not None:
+            return self._ended
         if self._process < 0:
             with self._open() as (_, record):
                 if self._adopt(record) < 0:
                     return None
         if not wait_end(self._process, timeout):
             raise TimeoutError(f"{self.id} has not ended within {timeout:g} s")
-        return exit_status(self._process)
+        self._ended = exit_status(self._process)
+        return self._ended
 
     def notify_oom(self) -> Notifications:
         """Return the kernel's kills in it for want of memory, as they happen, until it ends.
@@ -423,6 +430,7 @@ class Container:
                 pass
             if not wait_end(descriptor, END_SECONDS):
                 raise ContainerError("container init still running")
+            self._ended = reap(descriptor)  # where we are its parent nobody else will
         members.kill_all(others)
 
 
@@ -463,11 +471,3 @@ def _cgroup_of(record: Record) -> str:
             hint="set linux.cgroupsPath to a cgroup that is delegated to you",
         )
     return record.cgroup
-
-
-def _kept_config(place: Place) -> bytes | None:
-    """Return the configuration that the container's plan was made from, as far as the plan holds it."""
-    try:
-        return place.read("config.json")
-    except FileNotFoundError:
-        return None

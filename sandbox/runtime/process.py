@@ -8,6 +8,7 @@ import socket
 import tempfile
 
 from sandbox.errors import ContainerError
+from sandbox.kernel.process import number_of
 from sandbox.runtime.launch import Launcher, Running
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ class Process:
         """Made by `start`."""
         self._running = running
         self._pidfd = pidfd
-        self.pid = _number(pidfd)  # as the host counts
+        self.pid = number_of(pidfd)  # as the host counts
         self.stdin: IO[bytes] | None = running.process.stdin  # of those that were given as PIPE
         self.stdout: IO[bytes] | None = running.process.stdout
         self.stderr: IO[bytes] | None = running.process.stderr
@@ -147,8 +148,10 @@ def _await(running: Running, listener: socket.socket) -> int:
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         poll.register(ended, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll()]
-        if listener.fileno() in ready:
+        poll.poll()
+        # What was sent before the end is looked for after it.
+        poll.unregister(ended)
+        if poll.poll(0):
             connection, _ = listener.accept()
             with connection:
                 _, descriptors, _, _ = socket.recv_fds(connection, _PIDFD_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
@@ -161,11 +164,3 @@ def _await(running: Running, listener: socket.socket) -> int:
         raise
     finally:
         os.close(ended)
-
-
-def _number(pidfd: int) -> int:
-    with open(f"/proc/self/fdinfo/{pidfd}") as file:
-        for line in file:
-            if line.startswith("Pid:"):
-                return int(line.split()[1])
-    return 0

@@ -140,14 +140,6 @@ def state_root(root: str | os.PathLike[str] | None = None) -> str:
     return state_dir(Inputs()) if root is None else make_root(os.fspath(root))
 
 
-def has_root(root: str | os.PathLike[str] | None = None) -> bool:
-    """Is the state root there that `state_root` would return?"""
-    from sandbox.kernel.state import state_path
-    from sandbox.plan.inputs import Inputs
-
-    return os.path.isdir(f"{state_path(Inputs()) if root is None else os.fspath(root)}/containers")
-
-
 class Place:
     """The directory of a container, open; a context manager that closes it, and with that gives up its lock."""
 

@@ -237,7 +237,13 @@ def _with_psi(part: Any, directory: str, name: str) -> Any:
     for line in lines:
         kind, *pairs = line.split()
         values = dict(pair.split("=") for pair in pairs)
-        psi[kind] = {key: int(value) if key == "total" else float(value) for key, value in values.items()}
+        psi[kind] = {key: _shortest(value) for key, value in values.items()}
     if psi:
         part["psi"] = psi
     return part
+
+
+def _shortest(text: str) -> float:
+    """Return a number as Go prints it: without a fraction of 0."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

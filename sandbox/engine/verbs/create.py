@@ -8,7 +8,7 @@ import stat
 from sandbox.engine.command_line import plain
 from sandbox.engine.log import reason
 from sandbox.errors import ContainerError, ContainerExists, HostError, SpecError, UsageError
-from sandbox.runtime.state import check_id, has_root
+from sandbox.runtime.state import check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def run(call: Call) -> int:
     check_id(name)
     _check_bundle(call.line.text("bundle") or ".")
     check_descriptors(call)
-    had_root = has_root(call.line.setting("root") or None)
+    root = call.line.setting("root")
+    had_root = not root or os.path.isdir(root)  # nsinit makes one directory, but no parents of it
     containers = call.containers()
     if name in containers:
         raise ContainerExists("container with given ID already exists")
