@@ -107,6 +107,8 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], co
 	const struct plan_cgroup *op = (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
 	const char *parent = plan_text(plan, op->parent), *name = plan_text(plan, op->name);
 
+	static char refused[PATH_MAX]; /* the report is made later */
+
 	*subject = parent;
 	path[0] = 0;
 	if (make_parents(plan, op, parent) < 0)
@@ -131,6 +133,10 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], co
 	}
 	if (fd >= 0)
 		close(fd);
+	if (*subject == path) {
+		strcpy(refused, path);
+		*subject = refused;
+	}
 	path[0] = 0; /* not ours to remove */
 	errno = error;
 	return -1;

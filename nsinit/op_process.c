@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -137,7 +138,15 @@ int op_join_keyring(struct run *run, const struct plan_join_keyring *op)
 	if (run->hello.options & SYNC_KEEP_KEYRING)
 		return 0;
 	snprintf(name, sizeof(name), "_ses.%s", run->id);
-	long keyring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	long keyring = -1;
+	/* The kernel takes its time to collect the keyrings of those that have ended, which count until then. */
+	for (int tries = 0; tries < 250; tries++) {
+		keyring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+		if (keyring >= 0 || errno != EDQUOT)
+			break;
+		nanosleep(&pause, NULL);
+	}
 	if (keyring < 0)
 		return errno == ENOSYS ? 0 : refuse(run, "KEYCTL_JOIN_SESSION_KEYRING", "");
 	/* A process that joins finds what the first has made. */
