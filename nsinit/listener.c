@@ -8,7 +8,7 @@
 
 #include "passing.h"
 
-void listener_pass(struct monitor *monitor, int fd)
+static void pass(struct monitor *monitor, int fd)
 {
 	const struct plan_listener *op = (const struct plan_listener *)plan_find(monitor->plan, OP_LISTENER);
 	const struct container *container = monitor->container;
@@ -29,4 +29,12 @@ void listener_pass(struct monitor *monitor, int fd)
 		monitor_fail(monitor, OP_LISTENER, "sendmsg", path);
 	free(text);
 	free(state);
+}
+
+/* The process waits, and runs nothing that nobody listens to. */
+void listener_pass(struct monitor *monitor, int fd)
+{
+	pass(monitor, fd);
+	const struct sync_message answer = { .type = monitor->failed ? SYNC_FAILURE : SYNC_RESUME };
+	sync_send(monitor->sync_fd, &answer);
 }

@@ -10,50 +10,67 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "run.h"
 #include "sys.h"
 
 /* The descriptor comes into being with the filter, which may hold up any call by which we would hand it on, until
  * somebody answers it: nobody has it.  So a thread that the filter does not hold hands it on, and we make no call until
- * it has.  The thread ends then, or at the command's exec. */
-enum courier_state { COURIER_WAITS, COURIER_SENDS, COURIER_SENT, COURIER_FAILED, COURIER_DISMISSED };
+ * the listener has it.  The thread ends then, or at the command's exec. */
+enum courier_state { COURIER_WAITS, COURIER_SENDS, COURIER_SENT, COURIER_DISMISSED };
 
 struct courier {
 	_Atomic int state;
-	int sync_fd;
+	struct run *run;
 	int listener_fd;
-	int error;
 };
 
 #define COURIER_STACK 65536
 
+/* The monitor says RESUME as soon as the listener has it. */
+static int deliver(struct run *run, int listener_fd)
+{
+	struct sync_message message = { .type = SYNC_LISTENER };
+
+	if (sync_send_fd(run->sync_fd, &message, listener_fd) < 0)
+		return refuse(run, "sendmsg", "listener");
+	if (sync_receive(run->sync_fd, &message, NULL) <= 0 || message.type != SYNC_RESUME)
+		return refuse_with(run, ECANCELED, "sendmsg", "listener");
+	/* As long as we had it, a listener that is gone would be waited for. */
+	close(listener_fd);
+	return 0;
+}
+
 static void carry(void *argument)
 {
 	const struct timespec moment = { .tv_nsec = 20000 };
-	struct sync_message message = { .type = SYNC_LISTENER };
 	struct courier *courier = argument;
 
 	/* While it waits, no call of its may fail: errno is shared. */
 	while (atomic_load(&courier->state) == COURIER_WAITS)
 		syscall(SYS_nanosleep, &moment, NULL);
 	if (atomic_load(&courier->state) == COURIER_SENDS) {
-		bool sent = sync_send_fd(courier->sync_fd, &message, courier->listener_fd) == 0;
-
-		courier->error = errno;
-		atomic_store(&courier->state, sent ? COURIER_SENT : COURIER_FAILED);
+		if (deliver(courier->run, courier->listener_fd) < 0) {
+			/* The other thread might not even be able to end. */
+			report_failure(courier->run);
+			for (;;)
+				syscall(SYS_exit_group, EXIT_OWN_FAILURE);
+		}
+		atomic_store(&courier->state, COURIER_SENT);
 	}
 	for (;;)
 		syscall(SYS_exit, 0);
 }
 
-/* Make the filter's descriptor known.  No system call is made here. */
-static bool handed_on(struct courier *courier, int listener_fd)
+/* Wait, without a system call. */
+static void await_delivery(struct courier *courier)
 {
-	courier->listener_fd = listener_fd;
-	atomic_store(&courier->state, COURIER_SENDS);
-	while (atomic_load(&courier->state) == COURIER_SENDS)
-		;
-	return atomic_load(&courier->state) == COURIER_SENT;
+	while (atomic_load(&courier->state) != COURIER_SENT)
+#if defined(__x86_64__)
+		__asm__ volatile("pause");
+#elif defined(__aarch64__)
+		__asm__ volatile("yield");
+#endif
 }
 
 static int install_with_listener(struct run *run, const struct sock_fprog *program, uint32_t flags)
@@ -61,7 +78,7 @@ static int install_with_listener(struct run *run, const struct sock_fprog *progr
 	_Alignas(16) static char stack[COURIER_STACK];
 	static struct courier courier;
 
-	courier = (struct courier){ .state = COURIER_WAITS, .sync_fd = run->sync_fd };
+	courier = (struct courier){ .state = COURIER_WAITS, .run = run };
 	long thread = sys_thread(carry, &courier, stack + sizeof(stack));
 	if (thread < 0)
 		return refuse_with(run, (int)-thread, "clone", "");
@@ -71,8 +88,9 @@ static int install_with_listener(struct run *run, const struct sock_fprog *progr
 		atomic_store(&courier.state, COURIER_DISMISSED);
 		return refuse_with(run, error, "seccomp", "");
 	}
-	if (!handed_on(&courier, (int)listener_fd))
-		return refuse_with(run, courier.error, "sendmsg", "listener");
+	courier.listener_fd = (int)listener_fd;
+	atomic_store(&courier.state, COURIER_SENDS);
+	await_delivery(&courier);
 	return 0;
 }
 
