@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,16 +114,21 @@ int mount_attach(struct run *run, int tree_fd, int place_fd, const char *target)
 /* --- id-mapped mounts ------------------------------------------------------------------------------- */
 
 /* In a user namespace of its own: hand out our directory in procfs, whose name nobody here knows (the procfs is that of
- * the host's processes), and stay until we are not needed any more. */
+ * the host's processes), and stay until we are not needed any more.
+ *
+ * Our files there are not the parent's to write unless we may be dumped, which others inside might do: we keep nothing
+ * that they could take (CVE-2016-9962). */
 static _Noreturn void hold_namespace(const struct run *run, int out_fd, pid_t parent)
 {
 	struct sync_message message = { .type = SYNC_MAPPED };
 	int self_fd = sys_openat2(run->proc_fd, "self", O_PATH | O_DIRECTORY,
 				  RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
 
+	if (self_fd < 0 || dup2(self_fd, 0) < 0 || dup2(out_fd, 1) < 0 || syscall(SYS_close_range, 2, ~0u, 0) < 0)
+		_exit(1);
 	/* The parent may have ended before it could take us along. */
-	if (self_fd < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent ||
-	    sync_send_fd(out_fd, &message, self_fd) < 0)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 ||
+	    sync_send_fd(1, &message, 0) < 0)
 		_exit(1);
 	for (;;)
 		pause();

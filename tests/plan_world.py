@@ -60,6 +60,7 @@ class PlanWorld:
             if os.path.islink(f"/{name}"):
                 (self.rootfs / name).symlink_to(os.readlink(f"/{name}"))
         self.proc: Sequence[Op | Step] = (NewMount(fstype="proc", target="/proc"),)
+        self.identity: list[Op] = [own_id()]
         self.environment = (f"PATH={PATH}", "HOME=/", "LC_ALL=C.UTF-8")
 
     def __call__(
@@ -73,12 +74,15 @@ class PlanWorld:
         namespaces: int = NAMESPACES,
         pass_fds: Sequence[int] = (),
         stdin: int = subprocess.DEVNULL,
-        stdout: int = subprocess.PIPE,
+        slowed: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Execute `before` in the new root, `after` behind the pivot, then the command; return its status and output."""
+        """Execute `before` in the new root, `after` behind the pivot, then the command; return its status and output.
+
+        Behind each system call `slowed`, wait for 20 ms.
+        """
         steps = [
             Isolate(flags=namespaces),
-            several_ids_of_ours() if several_ids else own_id(),
+            *([several_ids_of_ours()] if several_ids else self.identity),
             Environment(keep=("*_OPTIONS",), set=self.environment),
             terminal or Terminal(mode=0),
             BindRoot(source=str(self.rootfs), staging=str(self.staging)),
@@ -94,14 +98,19 @@ class PlanWorld:
         plan = Plan(b"", (), tuple(step if isinstance(step, Step) else Step(step, "here") for step in steps))
         descriptor = os.memfd_create("plan")
         os.write(descriptor, encode(plan))
+        program, words = os.fspath(BINARY), ["sandbox-plan", str(descriptor), "0", *argv]
+        if slowed:
+            delay = ["-e", f"trace={slowed}", "-e", f"inject={slowed}:delay_exit=20000"]
+            script = f'exec -a sandbox-plan {program} "$@"'
+            words = ["strace", "-f", "-o", "/dev/null", *delay, "bash", "-c", script, *words]
+            program = "strace"
         try:
             return subprocess.run(
-                ["sandbox-plan", str(descriptor), "0", *argv],
-                executable=BINARY,
+                words,
+                executable=program,
                 pass_fds=[descriptor, *pass_fds],
                 stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 text=True,
                 timeout=60,
                 check=False,

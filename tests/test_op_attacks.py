@@ -57,7 +57,7 @@ DONE: dict[str, Callable[[PlanWorld, str], Op]] = {
     "a file's bind": lambda world, target: BindMount(source=str(world.top / "source/file"), target=target),
     "a tmpfs": lambda world, target: NewMount(fstype="tmpfs", target=target),
     "a tmpfs with a copy": lambda world, target: NewMount(fstype="tmpfs", target=target, copy_up=1, take_mode=1),
-    "a device": lambda world, target: BindDevice(source="/dev/null", target=target, major=1, minor=3),
+    "a device": lambda world, target: BindDevice(source="/dev/zero", target=target, major=1, minor=5),
     "a directory": lambda world, target: MakeDirectory(path=target),
     "a fifo": lambda world, target: MakeFifo(target=target),
     "a symlink": lambda world, target: MakeSymlink(target=target, destination="x"),
@@ -66,12 +66,8 @@ DONE: dict[str, Callable[[PlanWorld, str], Op]] = {
     "a change": lambda world, target: ChangeMount(target=target, set_attributes=RDONLY),
 }
 
-
-def reading(*paths: str) -> list[str]:
-    """Return a command that reads those of `paths` that are files: nobody writes to a fifo, which may take a file's
-    place after the look."""
-    return ["sh", "-c", 'for path; do test ! -f "$path" || timeout 5 cat "$path"; done', "sh", *paths]
-
+# The beginning of a file; of a fifo, which would not begin, and of a device, which would not end, too.
+SHOW = ("sh", "-c", 'for file; do dd "if=$file" iflag=nonblock bs=100 count=1 status=none; done', "sh")
 
 LEADING_OUT = ("OUTSIDE", "OUTSIDE/absent", "../../../../../../../..OUTSIDE", "up/OUTSIDE", "/proc/self/root/OUTSIDE")
 LEADING_OUT += ("/proc/1/root/OUTSIDE", "/proc/self/cwd", "/proc/self/fd/5", "/proc/thread-self/root")
@@ -87,7 +83,7 @@ def test_a_symlink_that_leads_out(run_plan: PlanWorld, outside: Path, done: str,
     (run_plan.rootfs / "a").symlink_to(link.replace("OUTSIDE", str(outside)))
     before = listing(outside)
     for target in ("/a", "/a/dir", "/a/secret", "/a/new", "/a/new/deeper", "/a/../new", "/up/" + "../" * 20 + "new"):
-        result = run_plan([DONE[done](run_plan, target)], argv=reading("/a/secret"))
+        result = run_plan([DONE[done](run_plan, target)], argv=[*SHOW, "/a/secret"])
         assert "canary" not in result.stdout
         assert listing(outside) == before
 
@@ -102,23 +98,31 @@ def test_a_directory_that_becomes_a_symlink_on_the_way(run_plan: PlanWorld, outs
     (run_plan.rootfs / "b").symlink_to(outside)
     before = listing(outside)
     with exchanging(run_plan.rootfs / "a", run_plan.rootfs / "b"):
-        for number in range(40):
+        for number in range(12):
             targets = ("/a/dir", "/a/secret", f"/a/new{number}", f"/a/new{number}/x/y")
-            result = run_plan([DONE[done](run_plan, targets[number % 4])], argv=reading("/a/secret", "/b/secret"))
+            result = run_plan([DONE[done](run_plan, targets[number % 4])], argv=[*SHOW, "/a/secret", "/b/secret"])
             assert "canary" not in result.stdout
 
     assert listing(outside) == before
 
 
-def test_a_mount_point_that_becomes_a_symlink_when_it_is_made(run_plan: PlanWorld, outside: Path) -> None:
-    """runc CVE-2024-45310: between mkdir and the walk on."""
-    (run_plan.rootfs / "new").mkdir()
-    (run_plan.rootfs / "link").symlink_to(outside)
+@needs("strace")
+@pytest.mark.parametrize("slowed", ["mkdirat", "openat2", "readlinkat"])
+@pytest.mark.parametrize("done", ["a directory", "a file's bind", "a tmpfs with a copy"])
+def test_a_mount_point_that_becomes_a_symlink_when_it_is_made(
+    run_plan: PlanWorld, outside: Path, done: str, slowed: str
+) -> None:
+    """runc CVE-2024-45310: between mkdir and the walk on, and between any look and any step."""
+    source = run_plan.top / "source"
+    source.mkdir()
+    (source / "file").write_text("source's")
     before = listing(outside)
-    with exchanging(run_plan.rootfs / "new", run_plan.rootfs / "link"):
-        for number in range(60):
-            path = f"/new/{number}/x"
-            run_plan([MakeDirectory(path=path), NewMount(fstype="tmpfs", target=f"/link/{number}/y")])
+    for number in range(3):
+        made, link = run_plan.rootfs / f"made{number}", run_plan.rootfs / f"link{number}"
+        link.symlink_to(outside)
+        with exchanging(made, link):  # as soon as there is something to exchange it with
+            run_plan([DONE[done](run_plan, f"/made{number}/x/y")], slowed=slowed)
+            run_plan([DONE[done](run_plan, f"/link{number}/x/y")], slowed=slowed)
 
     assert listing(outside) == before
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import descendants
 from needs import needs
-from plan_world import RDONLY, PlanWorld, exchanging
+from plan_world import NAMESPACES, RDONLY, PlanWorld, exchanging
 
-from sandbox.plan.ops import BindMount, NewMount
+from sandbox.plan.ops import BindMount, JoinNamespace, NewMount
 
 pytestmark = needs("userns", "mountns", "new_proc")
 
@@ -173,6 +178,31 @@ def test_a_file_system_of_the_hosts_is_not_mapped(run_plan: PlanWorld, tmp_path:
 
     assert "mount_setattr" in words
     assert "Operation not permitted" in words
+
+
+@pytest.fixture
+def others() -> Iterator[int]:
+    """Return a process in user and process namespaces of its own."""
+    with subprocess.Popen(
+        ["unshare", "--user", "--map-root-user", "--pid", "--fork", "sleep", "60"], stderr=subprocess.DEVNULL
+    ) as holder:
+        while not (children := descendants(holder.pid)):
+            time.sleep(0.01)
+        (child,) = children
+        yield child
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_mapped_copy_where_others_are(run_plan: PlanWorld, data: Path, others: int) -> None:
+    """Nobody there may look into us, and so our files in procfs are not ours."""
+    (data / "file").touch()
+    user, process = 0x10000000, 0x20000000
+    run_plan.identity = [JoinNamespace(path=f"/proc/{others}/ns/user", flag=user)]
+    run_plan.identity += [JoinNamespace(path=f"/proc/{others}/ns/pid", flag=process)]
+    op = covered(uid_map="0 0 1\n", gid_map="0 0 1\n")
+    result = run_plan([op], argv=["stat", "-c", "%u:%g", "/data/file"], namespaces=NAMESPACES & ~(user | process))
+
+    assert result.stdout == "0:0\n", result.stderr
 
 
 @pytest.mark.parametrize("uid_map", ["0 99999 1\n", "nonsense", "0 0 1\n0 1 1\n"])
