@@ -159,6 +159,11 @@ int enter_identity(struct run *run, const struct plan_map_ids *ids, bool joined)
 	return ids && ids->become_root ? become_root(run) : 0;
 }
 
+int enter_as_root(struct run *run)
+{
+	return become_root(run) < 0 && errno != EINVAL ? -1 : 0;
+}
+
 /* The copies that are executed with are close-on-exec, and out of the way of the numbers that they get. */
 static int place_all(struct run *run, const struct entry *entry, int *image_fd)
 {

@@ -97,6 +97,14 @@ static int enter_namespaces(struct run *run, pid_t *child)
 	return 0;
 }
 
+static bool joins_user_namespace(const struct plan *plan)
+{
+	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
+		if (op->code == OP_JOIN_NAMESPACE && ((const struct plan_join_namespace *)op)->flag == CLONE_NEWUSER)
+			return true;
+	return false;
+}
+
 /* The child takes on its ids.  To map them itself it has to own its files in /proc; in a new user namespace nobody of
  * those who see it has a capability over it. */
 static int take_identity(struct run *run)
@@ -109,6 +117,8 @@ static int take_identity(struct run *run)
 	if (!run->joining && ids && !ids->by_monitor && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_DUMPABLE", "");
 	if (enter_identity(run, ids, run->joining) < 0)
+		return -1;
+	if (!run->joining && joins_user_namespace(run->plan) && enter_as_root(run) < 0)
 		return -1;
 	/* Changed ids may have changed it too. */
 	return prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0) < 0 ? refuse(run, "PR_SET_DUMPABLE", "") : 0;
