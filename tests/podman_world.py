@@ -135,7 +135,7 @@ class Podman:
                 if stream is not None:
                     stream.close()
         self._started.clear()
-        self("rm", "--force", "--all", "--time=0", "--volumes")
+        self("rm", "--force", "--all", "--depend", "--time=0", "--volumes")
         left = self("ps", "--all", "--quiet").stdout.split() + self.kept_by_runtime()
         self._started.clear()
         if left:
