@@ -145,7 +145,6 @@ static void go(struct monitor *monitor)
 static void end(struct monitor *monitor)
 {
 	struct container *container = monitor->container;
-	bool failed = monitor->failed;
 
 	if (container->fd < 0)
 		return;
@@ -153,7 +152,6 @@ static void end(struct monitor *monitor)
 		cgroup_remove(container->cgroup);
 	container_remove(container);
 	monitor_run_hooks(monitor, HOOK_POSTSTOP, CONTAINER_STOPPED);
-	monitor->failed = failed; /* by the specification a poststop hook's failure changes nothing */
 }
 
 int create_main(const struct engine_call *call, const struct plan *plan, int plan_fd)
@@ -169,6 +167,7 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 	monitor.plan = plan;
 	monitor.plan_fd = plan_fd;
 	monitor.self = call->self;
+	monitor.words = call->words;
 	monitor.command = plan_command(plan);
 	monitor.variables = listen_variables(call, &listening);
 	monitor.container = &container;

@@ -192,6 +192,7 @@ static int run(struct hook *hook, char failure[HOOK_FAILURE_MAX])
 	/* A hook need not read; and who runs it may yet become the command, with the signals as they were. */
 	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
 	bool in_time = attend(hook);
+	signal(SIGPIPE, SIG_IGN); /* discards one that is pending, as those are that are blocked */
 	signal(SIGPIPE, before);
 	if (!in_time) {
 		kill(-hook->pid, SIGKILL);
@@ -215,7 +216,7 @@ int hooks_run(const struct plan *plan, enum plan_hook_stage stage, char *documen
 	      const struct plan_op **failed, char failure[HOOK_FAILURE_MAX])
 {
 	fold(document);
-	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op)) {
+	for (const struct plan_op *op = plan_next(plan, *failed); op; op = plan_next(plan, op)) {
 		struct hook hook = {
 			.plan = plan, .op = (const struct plan_hook *)op, .document = document, .signals = signals,
 			.input_fd = -1, .output_fd = -1, .error_fd = -1,

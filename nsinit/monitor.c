@@ -134,13 +134,26 @@ static pid_t first_process(const struct monitor *monitor)
 	return monitor->init > 0 ? monitor->init : monitor->container->pid;
 }
 
+/* In the words, and in the log, that Python has for it. */
+static void warn_of_hook(const struct monitor *monitor, const char *subject)
+{
+	struct sync_message failure = { .call = "hook" };
+
+	snprintf(failure.subject, sizeof(failure.subject), "%.*s", (int)sizeof(failure.subject) - 1, subject);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(python_refuse(monitor->self, -1, &failure, monitor->words));
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 /* Run the hooks of `stage` with the container's state, of which `status` is not the process's to tell. */
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status)
 {
 	static const char *const names[] = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
 					     "poststop" };
 	char failure[HOOK_FAILURE_MAX], subject[HOOK_FAILURE_MAX + 64];
-	const struct plan_op *failed;
+	const struct plan_op *failed = NULL;
 
 	if (!hooks_present(monitor->plan, stage))
 		return;
@@ -151,11 +164,17 @@ void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum
 		monitor_fail(monitor, OP_CONTAINER, "malloc", "");
 		return;
 	}
-	if (hooks_run(monitor->plan, stage, document, &monitor->signals, &failed, failure) < 0 && !monitor->failed) {
+	while (hooks_run(monitor->plan, stage, document, &monitor->signals, &failed, failure) < 0) {
 		snprintf(subject, sizeof(subject), "%s hook #%u: %s", names[stage],
 			 ((const struct plan_hook *)failed)->index, failure);
 		errno = 0;
-		monitor_fail_at(monitor, failed, "hook", subject);
+		if (stage == HOOK_POSTSTOP) { /* by the specification it changes nothing but the log */
+			warn_of_hook(monitor, subject);
+			continue;
+		}
+		if (!monitor->failed)
+			monitor_fail_at(monitor, failed, "hook", subject);
+		break;
 	}
 	free(document);
 }

@@ -15,6 +15,7 @@ struct monitor {
 	const struct plan *plan;
 	int plan_fd;
 	const char *self; /* our own program */
+	char *const *words; /* of an engine's call */
 	char *const *command;
 	char *const *variables; /* further ones of the command's, or NULL */
 

@@ -41,7 +41,7 @@ int op_container_hooks(struct run *run, const struct plan_container_hooks *op)
 {
 	static char subject[HOOK_FAILURE_MAX + 64]; /* the report is sent later */
 	char failure[HOOK_FAILURE_MAX];
-	const struct plan_op *failed;
+	const struct plan_op *failed = NULL;
 	bool starts = op->stage == HOOK_START_CONTAINER;
 
 	char *document = container_document(run->plan, run->id, getpid(), starts ? CONTAINER_CREATED : CONTAINER_CREATING, "");

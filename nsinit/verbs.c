@@ -152,8 +152,10 @@ int verb_delete(const struct engine_call *call)
 		return -1;
 	container_remove(&container);
 	monitor.plan = &plan;
+	monitor.self = call->self;
+	monitor.words = call->words;
 	monitor.container = &container;
 	sigprocmask(SIG_BLOCK, NULL, &monitor.signals);
 	monitor_run_hooks(&monitor, HOOK_POSTSTOP, CONTAINER_STOPPED);
-	return 0; /* by the specification a poststop hook's failure changes nothing */
+	return 0;
 }

@@ -40,7 +40,7 @@ _EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 
 
 def main() -> None:
-    """Log the failure, and exit with the status that it has."""
+    """Log the failure, and exit with the status that it has; what happens at the end of all is only a warning."""
     descriptor, index, call, number, subject, *arguments = sys.argv[1:]
     try:
         line = parse(arguments)
@@ -48,6 +48,9 @@ def main() -> None:
         log = Log.of(line.settings)
     except (SandboxError, HelpWanted, WrongUsage):  # nsinit understood it; then it is told on stderr
         verb, log = "", Log()
+    if call == "hook" and subject.startswith("poststop "):
+        log.warning(str(_hook_error(subject)))
+        os._exit(0)
     steps = _steps(int(descriptor))
     error = refusal(steps, int(index), call, int(number), subject)
     log.fail(error, PREFIXES.get(verb, ""))
@@ -82,6 +85,8 @@ def refusal(steps: tuple[Step, ...], index: int, call: str, number: int, subject
         return command_error(subject, number)
     if step is None or kind == "Container":
         return _container_error(call, number, subject)
+    if kind == "Terminal" and call == "sendmsg":
+        return HostError(f"cannot send the terminal to the socket {subject}: {os.strerror(number).lower()}")
     if kind == "Cgroup" and number == errno.EBUSY:
         return _cgroup_error(subject)
     return _step_error(step, call, number, subject)
