@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -112,6 +113,15 @@ int op_set_label(struct run *run, const struct plan_set_label *op)
 /* What the keyring's owner, or in a user namespace anybody, may do with it: look for it, keyctl_setperm(3). */
 enum { KEY_USER_SEARCH = 0x00080000, KEY_OTHER_SEARCH = 0x00000008 };
 
+static bool in_user_namespace(const struct plan *plan)
+{
+	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
+		if (op->code == OP_MAP_IDS ||
+		    (op->code == OP_JOIN_NAMESPACE && ((const struct plan_join_namespace *)op)->flag == CLONE_NEWUSER))
+			return true;
+	return false;
+}
+
 static int let_search(struct run *run, long keyring)
 {
 	char description[512];
@@ -123,7 +133,7 @@ static int let_search(struct run *run, long keyring)
 	/* type;uid;gid;permissions;description */
 	if ((size_t)size > sizeof(description) || sscanf(description, "%*[^;];%*d;%*d;%x;", &permissions) != 1)
 		return refuse_with(run, EBADMSG, "KEYCTL_DESCRIBE", "");
-	permissions |= plan_find(run->plan, OP_MAP_IDS) ? KEY_OTHER_SEARCH : KEY_USER_SEARCH;
+	permissions |= in_user_namespace(run->plan) ? KEY_OTHER_SEARCH : KEY_USER_SEARCH;
 	if (syscall(SYS_keyctl, KEYCTL_SETPERM, keyring, permissions) < 0)
 		return refuse(run, "KEYCTL_SETPERM", "");
 	return 0;
