@@ -590,6 +590,15 @@ def test_a_controller_that_is_not_ours_is_named_with_what_asked_for_it() -> None
     assert "Delegate" in caught.value.hint
 
 
+def test_an_unknown_capability_is_left_out_with_a_warning() -> None:
+    steps = lowered({"process.capabilities": {"bounding": ["CAP_FLY", "CAP_CHOWN"]}})
+
+    assert only(Credentials, steps).bounding == 1
+    assert only(Notice, steps).text == (
+        'config.json: process.capabilities.bounding: unknown capability "CAP_FLY", which is not given'
+    )
+
+
 # --- refusals ---
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -598,7 +607,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unmapped gid": ({"process.user": {"uid": 0, "gid": 7}}, "gid 7 is not mapped"),
     "an unmapped group": ({**RANGES, "process.user": {"uid": 0, "gid": 0, "additionalGids": [99999]}}, "gid 99999"),
     "groups of a single id": ({"process.user": {"uid": 0, "gid": 0, "additionalGids": [0]}}, r"setgroups\(2\)"),
-    "an unknown capability": ({"process.capabilities": {"bounding": ["CAP_FLY"]}}, "CAP_FLY"),
     "a capability that is not permitted": (
         {"process.capabilities": {"effective": ["CAP_KILL"]}},
         r"process\.capabilities\.effective: CAP_KILL is not among permitted",

@@ -11,6 +11,7 @@ from sandbox.plan.ops import (
     Environment,
     Flag,
     LabelKind,
+    Notice,
     SetLabel,
     SetRlimit,
     SetUmask,
@@ -33,6 +34,7 @@ CAPABILITIES = (
     "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ "
     "PERFMON BPF CHECKPOINT_RESTORE"
 ).split()
+_SETS = ("bounding", "permitted", "effective", "inheritable", "ambient")
 _NUMBERS = {name: number for number, name in enumerate(CAPABILITIES)}
 
 # RLIMIT_*, asm-generic/resource.h; the numbers of x86-64 and aarch64
@@ -116,7 +118,7 @@ def credentials(case: Case) -> list[Step]:
         no_new_privileges=int(case.setting("no_new_privileges")),
         **sets,
     )
-    return [Step(operation, origins["process.capabilities"])]
+    return [*_unknown(case), Step(operation, origins["process.capabilities"])]
 
 
 def _keeps_groups(case: Case) -> bool:
@@ -137,8 +139,8 @@ def _set_groups(case: Case) -> int:
 def _capability_sets(case: Case) -> dict[str, int]:
     given = case.setting("capabilities")
     sets = {
-        name: _bits(getattr(given, name) if given else [], case.origins[f"process.capabilities.{name}"])
-        for name in ("bounding", "permitted", "effective", "inheritable", "ambient")
+        name: _bits(case, getattr(given, name) if given else [], case.origins[f"process.capabilities.{name}"])
+        for name in _SETS
     }
     if case.is_container:
         # What is not inheritable cannot be ambient, capabilities(7); `runc spec` writes it all the same, and neither runc
@@ -161,14 +163,28 @@ def _capability_sets(case: Case) -> dict[str, int]:
     return sets
 
 
-def _bits(names: list[str], where: str) -> int:
+def _bits(case: Case, names: list[str], where: str) -> int:
     bits = 0
     for name in names:
         number = _NUMBERS.get(name.removeprefix("CAP_"))
-        if number is None:
+        if number is not None:
+            bits |= 1 << number
+        elif not case.is_container:
             raise SpecError(f'unknown capability "{name}"', where=where)
-        bits |= 1 << number
     return bits
+
+
+def _unknown(case: Case) -> list[Step]:
+    """Warn of capabilities that there are not: a container is to start without them, `config.md#linux-process`."""
+    given = case.setting("capabilities")
+    return [
+        Step(Notice(text=f'{where}: unknown capability "{name}", which is not given'), where)
+        for where, names in (
+            (case.origins[f"process.capabilities.{which}"], getattr(given, which) if given else []) for which in _SETS
+        )
+        for name in names
+        if name.removeprefix("CAP_") not in _NUMBERS
+    ]
 
 
 def rlimits(case: Case) -> list[Step]:

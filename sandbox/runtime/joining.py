@@ -11,7 +11,7 @@ from sandbox.errors import ContainerError, NoSuchContainer, PlanError, SpecError
 from sandbox.lower.container import lower_process
 from sandbox.lower.host import Call, Origins
 from sandbox.plan.encode import Plan, decode
-from sandbox.plan.ops import Cgroup, JoinKeyring, MapIds, NotifySocket, Step
+from sandbox.plan.ops import Cgroup, JoinKeyring, MapIds, Notice, NotifySocket, Step
 from sandbox.runtime.bundle import Compilation, Key, look, read_spec
 from sandbox.spec import quick
 from sandbox.spec.check import check_process
@@ -128,7 +128,9 @@ def compile_process(root: str, name: str, wish: Wish) -> Compilation:
     # As the container has it: what it was made with is not ours to change.
     call = Call(keyring=JoinKeyring in kinds, notify_directory=f"{directory}/notify" if NotifySocket in kinds else "")
     host, _ = look(spec, key)
-    first, *steps = lower_process(spec, process, host, origins, call)
+    lowered = lower_process(spec, process, host, origins, call)
+    warnings += dict.fromkeys(step.op.text for step in lowered if isinstance(step.op, Notice))
+    first, *steps = (step for step in lowered if not isinstance(step.op, Notice))
     joined = [first, *(step for step in own.steps if isinstance(step.op, MapIds))]
     if wish.cgroup:
         joined.append(_below(wish.cgroup, directory))
