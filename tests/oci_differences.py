@@ -82,12 +82,14 @@ WAYS: dict[str, Sequence[tuple[str, str | None, str]]] = {
             r"\1 source=none \2",
             "the name is the config's, runc's what it binds",
         ),
+        (r"(view \S+ device none error=0) ro,nosuid,noexec", r"\1 rw", "as above"),
+        (r"(view \S+ directory none error=0 ro),nosuid,nodev,noexec", r"\1", "as above"),
         (
-            r"(mount /sys/fs/cgroup type=cgroup2 source=none root=/\.\./\.\.) ro,(.*)",
-            r"\1 rw,\2",
+            r"(mount /sys/fs/cgroup type=cgroup2 source=none root=\S+) ro,relatime(.*)",
+            r"\1 rw,relatime\2",
             "a read-only bind of /sys is so for what lies in it",
         ),
-        (r"hook \S+ state (?:rootfs|created|owner)=.*", None, "members that runc's own `state` has"),
+        (r"hook \S+ state (?:rootfs|created|owner)=.*", None, "members that runc's `state` has"),
         (r"hook poststop state pid=0", None, "no pid is said to be 0"),
         (r"(hook createContainer cwd .*/bundle)", r"\1/rootfs", "the working directory is the bundle's"),
         (
@@ -102,9 +104,9 @@ NOT_BY_RUNC = ("runc: exit 1", "crun: exit 0")
 NOT_BY_CRUN = ("runc: exit 0", "crun: exit 1")
 
 
-def mount(point: str, *, runc: str, crun: str) -> Sequence[str]:
+def mount(point: str, **words: str) -> Sequence[str]:
     """Return the lines of a mount that differ in these words."""
-    return rf"runc: mount {point} .*{runc}.*", rf"crun: mount {point} .*{crun}.*"
+    return [f"{who}: mount {point} .*{seen}.*" for who, seen in words.items()]
 
 
 STREAMS = {
@@ -152,6 +154,8 @@ CRUN: dict[str, Explained] = {
     "option of a tmpfs: nosymfollow": {"crun 1.8 does not know it": NOT_BY_CRUN},
     "option of a tmpfs: silent": {"crun does not know it": NOT_BY_CRUN},
     "option of a tmpfs: iversion": {"crun does not know it": NOT_BY_CRUN},
+    "option of a tmpfs: acl": {"crun does not know it": NOT_BY_CRUN},
+    "option of a tmpfs: noacl": {"crun does not know it": NOT_BY_CRUN},
     "option of a tmpfs: defaults": {"runc 1.1 passes it to the kernel, which does not know it": NOT_BY_RUNC},
     "a tmpfs without a source": {"crun takes the type for it": mount("/m/x", runc="source=''", crun="source=tmpfs")},
     "bind of a tree: rbind,nosymfollow": {
@@ -328,161 +332,152 @@ CRUN: dict[str, Explained] = {
 }
 
 # Where ours is compared with crun, and why.
-NOT_AS_RUNC: dict[str, str] = {}
+NOT_AS_RUNC: dict[str, str] = {
+    **{
+        f"rootfsPropagation {value}": "runc does not set it for the root that remains"
+        for value in ("shared", "rshared")
+    },
+    "rootfsPropagation unbindable": "runc fails over it",
+    "option of a tmpfs: defaults": "runc 1.1 passes it to the kernel",
+    "args found by a relative PATH": "it is execvp(3) that is meant",
+    "a range of ids": "no groups are asked for, so there are to be none",
+    "additionalGids": "runc 1.1 refuses them",
+    "personality LINUX32": "not known to runc 1.1",
+    "an unknown personality": "not known to runc 1.1",
+    "domainname": "not known to runc 1.1",
+    "a time namespace": "not known to runc 1.1",
+    "timeOffsets": "not known to runc 1.1",
+    "namespaces joined by path": "runc 1.1 wants id maps for any user namespace",
+    **{f"seccomp flag {flag}": "not known to runc 1.1" for flag in ("LOG", "TSYNC", "SPEC_ALLOW")},
+    "hooks": "poststart is part of start",
+}
 
-_NOT_BY_RUNC = ("runc: exit 1", "ours: exit 0")
-_REFUSED = ("runc: exit 0", "ours: exit 1")
-_GROUPS = {"runc never drops the caller's groups": ("runc: status.Groups 0", "ours: status.Groups")}
-_INPUT = {
-    "standard input is handed on as it is": (
+NOT_BY_RUNC_BUT_OURS = ("runc: exit 1", "ours: exit 0")
+NOT_BY_OURS = ("runc: exit 0", "ours: exit 1")
+NO_GROUPS = {"no groups are asked for, so there are none": ("runc: status.Groups 0", "ours: status.Groups")}
+NULL = {
+    "/dev/null is handed on, and not given to the user": (
         r"runc: descriptor 0 pipe mode=10000 owner=\d+:0",
         "ours: descriptor 0 pipe mode=10000 owner=0:0",
     )
 }
-_HANDED_ON = {
-    "standard input is handed on; of create by runc too": (
+HANDED_ON_TOO = {
+    "runc hands on too, of create": (
         "runc: descriptor 0 /dev/null mode=20000 owner=65534:65534",
         "ours: descriptor 0 pipe mode=10000 owner=0:0",  # translated
     )
 }
-_MASKS = {
-    "masks and read-only paths are nosuid, nodev and noexec besides; the mask of a file is read-only": (
-        r"runc: view \S+ (?:directory|device) none error=0 r[ow]",
-        r"ours: view \S+ (?:directory|device) none error=0 ro,nosuid(?:,nodev)?,noexec",
-    )
-}
-
-
-def _mount(point: str, *, runc: str, ours: str) -> Sequence[str]:
-    return rf"runc: mount {point} .*{runc}.*", rf"ours: mount {point} .*{ours}.*"
-
 
 OURS: dict[str, Explained] = {
-    "the root by a link": {"runc wants a path without links": _NOT_BY_RUNC},
-    "bind, an unknown option": {"what is not in force is refused": _REFUSED},
-    "option of a tmpfs: iversion": {"the kernel refuses it to fsconfig(2)": _REFUSED},
-    "option of a tmpfs: defaults": {"runc 1.1 passes it to the kernel, which does not know it": _NOT_BY_RUNC},
-    "a tmpfs without a source": {"the source has a name": _mount("/m/x", runc="source=''", ours="source=none")},
-    "rootfsPropagation shared": {
-        "runc sets it before pivot_root(2), and then the root is another mount": _mount(
-            "/", runc="propagation=private", ours="propagation=shared,"
-        )
+    "the root by a link": {"no harm in it": NOT_BY_RUNC_BUT_OURS},
+    **{
+        f"option of a tmpfs: {option}": {"no tmpfs has it, and mount(2) loses it without a word": NOT_BY_OURS}
+        for option in ("iversion", "acl", "noacl")
     },
-    "rootfsPropagation rshared": {
-        "as above; what is mounted after that is shared, and what before is not": _mount(
-            r"/\S*", runc="propagation=private", ours="propagation=shared,"
-        )
+    "a tmpfs without a source": {
+        "a name is needed": (r"runc: mount /m/x .* source='' .*", "ours: mount /m/x .* source=none .*")
     },
-    "rootfsPropagation unbindable": {"runc binds the root after it has made it unbindable": _NOT_BY_RUNC},
     "bind of a tree: rbind,rro,rrw": {
-        "runc does not take back what is recursive": _mount(r"/m/x\S*", runc="ro,relatime", ours="rw,relatime")
+        "the later option wins; of runc's recursive ones the one that sets": mount(
+            r"/m/x\S*", runc="ro,relatime", ours="rw,relatime"
+        )
     },
+    "bind, an unknown option": {"nothing is passed over": NOT_BY_OURS},
     "a new sysfs": {
-        "the source is the config's in runc alone when there is nothing below": _mount(
-            "/sys/fs/cgroup", runc="source=cgroup", ours="source=none"
+        "the name of the mount": (
+            "runc: mount /sys/fs/cgroup .* source=cgroup .*",
+            "ours: mount /sys/fs/cgroup .* source=none .*",
         ),
-        "read-only is the mount, in runc the file system": _mount(
-            "/sys", runc="propagation=private ro", ours="propagation=private rw"
+        "read-only is the mount, in runc the file system": (
+            "runc: mount /sys .* propagation=private ro",
+            "ours: mount /sys .* propagation=private rw",
         ),
-        "owners of sysfs show after the mount is made": (
+        "the kernel asks for lo's owner when all namespaces are made, with the first of them still without ids": (
             r"runc: entry /sys/class/net/lo .* owner=0:0 .*",
             r"ours: entry /sys/class/net/lo .* owner=65534:65534 .*",
         ),
     },
-    "ids of a mount": {"runc 1.1 does not know them; the kernel refuses them": _REFUSED},
-    "args found by a relative PATH": {"runc, written in Go, refuses to": _NOT_BY_RUNC},
-    "a range of ids": _GROUPS,
-    "a user": {**_INPUT, **_GROUPS},
-    "a user without a name": {**_INPUT, **_GROUPS},
-    "additionalGids": {"runc 1.1 refuses them to who is not root": _NOT_BY_RUNC},
-    "capabilities of a user, ambient": {**_INPUT, **_GROUPS},
-    "capabilities of a user, not ambient": {**_INPUT, **_GROUPS},
-    "an unknown capability": {"what is not in force is refused; runc warns": _REFUSED},
-    "an rlimit twice": {"the specification wants an error": _REFUSED},
+    "ids of a mount": {"runc 1.1 passes them over; the kernel refuses them of this file system": NOT_BY_OURS},
+    "a user": {**NO_GROUPS, **NULL},
+    "a user without a name": {**NO_GROUPS, **NULL},
+    "capabilities of a user, ambient": {**NO_GROUPS, **NULL},
+    "capabilities of a user, not ambient": {**NO_GROUPS, **NULL},
+    "an rlimit twice": {"the specification has it an error": NOT_BY_OURS},
+    "additionalGids": {
+        "the group of the standard streams stays, for the tty's sake": (
+            "crun: descriptor [12] .* owner=7:8",
+            "ours: descriptor [12] .* owner=7:0",
+        )
+    },
+    "hooks": {
+        "inside, crun calls the bundle /": (
+            'crun: hook startContainer state bundle="/"',
+            'ours: hook startContainer state bundle=".+/bundle"',
+        ),
+        "the pid file is there when the container is created": (
+            "crun: hook poststart pid-file -1 root -1",
+            "ours: hook poststart pid-file 0 root -1",
+        ),
+        "of crun, poststart does not wait for the command": (
+            "?crun: hooks .* poststart startContainer poststop",
+            "?ours: hooks .* startContainer poststart poststop",
+        ),
+    },
+    "a poststart hook that fails": {
+        "poststart is part of start": (
+            'runc: hook poststart state status="created"',
+            'ours: hook poststart state status="running"',
+            "runc: hook poststart pid-file -1 root -1",
+            "ours: hook poststart pid-file 0 root -1",
+        )
+    },
+    "timeOffsets": {
+        "crun 1.8 does not know them": (
+            "crun: timens_offsets boottime 0 0",
+            "crun: timens_offsets monotonic 0 0",
+            "ours: timens_offsets boottime 1000 0",
+            "ours: timens_offsets monotonic 5 6",
+        )
+    },
     "scheduler": {
-        "runc 1.1 does not know it": (
-            r"runc: scheduler 0 0 .*",
-            r"ours: scheduler 3 0 .*",
-            r"runc: nice 0",
-            r"ours: nice 5",
+        "not known to runc 1.1": (
+            "runc: nice 0",
+            "runc: scheduler 0 0 processors .*",
+            "ours: nice 5",
+            "ours: scheduler 3 0 processors .*",
         )
     },
-    "ioPriority": {"runc 1.1 does not know it": (r"runc: ioprio 0", r"ours: ioprio [1-9]\d*")},
-    "personality LINUX32": {
-        "runc 1.1 does not know it": (
-            "runc: machine x86_64",
-            "ours: machine i686",
-            "runc: personality 0",
-            "ours: personality 8",
+    "ioPriority": {"not known to runc 1.1": ("runc: ioprio 0", f"ours: ioprio {2 << 13 | 7}")},
+    "terminal of a user": NO_GROUPS,
+    "terminal, in the foreground": {
+        "runc sets the size when the command runs already": (
+            "?runc: terminal [012] .* rows=0 columns=0",
+            "?ours: terminal [012] .* rows=50 columns=120",
         )
     },
-    "an unknown personality": {"runc 1.1 does not know it": _REFUSED},
-    "terminal of a user": _GROUPS,
+    "terminal, consoleSize in the foreground": {
+        "the terminal at hand has a size; runc sets it when the command runs already": (
+            "?runc: terminal [012] .* rows=33 columns=44",
+            "?ours: terminal [012] .* rows=50 columns=120",
+        )
+    },
     "no terminal, but run from one": {
-        "a terminal of the caller's is not handed in, and there is nothing to read": (
+        "nothing of the caller's terminal goes in, not even by a pipe": (
             "runc: descriptor 0 pipe mode=10000 owner=0:0",
             "ours: descriptor 0 /null mode=20000 owner=65534:65534",
         )
     },
-    "created, then started": _HANDED_ON,
-    "created, then started as a user": {**_HANDED_ON, **_GROUPS},
-    "hooks": {
-        "poststart is the end of create in runc, of start in the specification": (
-            'runc: hook poststart state status="created"',
-            'ours: hook poststart state status="running"',
-            "?runc: hooks .* poststart startContainer poststop",
-            "?ours: hooks .* startContainer poststart poststop",
-        ),
-        "the pid file is there when the container is": (
-            "runc: hook poststart pid-file -1 root -1",
-            "ours: hook poststart pid-file 0 root -1",
-        ),
-        "Go ignores a signal for itself, which its children inherit": (
-            "?runc: status.SigIgn 0000000080000000",
-            "?ours: status.SigIgn 0+",
-        ),
-    },
-    "a poststart hook that fails": {
-        "it is run when the command runs, which may have said something by then": (
-            '?runc: hook poststart state status="created"',
-            '?ours: hook poststart state status="running"',
-            "?ours: .*",
-            "?runc: .*",
-        )
-    },
-    "domainname": {"runc 1.1 does not know it": (r"runc: domainname \(none\)", "ours: domainname example")},
-    "a time namespace": {"runc 1.1 does not know it": _NOT_BY_RUNC},
-    "timeOffsets": {"runc 1.1 does not know them": _NOT_BY_RUNC},
-    "namespaces joined by path": {"runc 1.1 wants id maps for any user namespace": _NOT_BY_RUNC},
-    "a device": {"runc takes the node by its name, ours by its numbers": _NOT_BY_RUNC},
+    "created, then started": HANDED_ON_TOO,
+    "created, then started as a user": {**NO_GROUPS, **HANDED_ON_TOO},
+    "a device that the host has elsewhere": {"found by its number": NOT_BY_RUNC_BUT_OURS},
     "a device that the host has": {
-        "a device is mounted nosuid and noexec": _mount(
-            "/dev/fuse", runc="root=/fuse rw,relatime", ours="root=/fuse rw,nosuid,noexec,relatime"
+        "a device is mounted nosuid and noexec": (
+            "runc: mount /dev/fuse .* rw,relatime .*",
+            "ours: mount /dev/fuse .* rw,nosuid,noexec,relatime .*",
         )
     },
-    "a device that the host has not": {"runc takes the node by its name, ours by its numbers": _NOT_BY_RUNC},
-    **dict.fromkeys(
-        (
-            "masked and read-only paths as they come",
-            "masked files and directories",
-            "read-only files and directories",
-            "a masked mount, a read-only mount",
-        ),
-        _MASKS,
-    ),
-    "masked within read-only": {
-        **_MASKS,
-        "it stays masked when what lies around it is made read-only": (
-            r"?ours: mount /etc/sub type=tmpfs source=tmpfs root=/ ro,.*",
-        ),
-    },
-    "a cgroup mount without its namespace": {
-        "the host's hierarchy is shown read-only (runc CVE-2023-25809)": _mount(
-            "/sys/fs/cgroup", runc="rw,relatime", ours="ro,relatime"
-        )
-    },
-    **{f"seccomp flag {flag}": {"runc 1.1 does not know any": _NOT_BY_RUNC} for flag in ("LOG", "TSYNC", "SPEC_ALLOW")},
-    "intelRdt": {"runc makes no group where there is no resctrl": _REFUSED},
-    **{f"ociVersion {version}": {"runc 1.1 does not look at it": _REFUSED} for version in ("9.0.0", "nonsense")},
-    "no ociVersion": {"runc 1.1 does not look at it": _REFUSED},
+    "intelRdt": {"refused, as it cannot be had": NOT_BY_OURS},
+    "ociVersion 9.0.0": {"runc 1.1 does not look at it": NOT_BY_OURS},
+    "ociVersion nonsense": {"runc 1.1 does not look at it": NOT_BY_OURS},
+    "no ociVersion": {"runc 1.1 does not look at it": NOT_BY_OURS},
 }

@@ -186,7 +186,7 @@ variant(
     "options of a tmpfs that take back others",
     *(mount(f"/m/{options}", options=options) for options in ("nosuid,suid", "ro,rw", "noatime,atime")),
 )
-for options in ("nosymfollow", "silent", "iversion", "defaults"):
+for options in ("nosymfollow", "silent", "iversion", "defaults", "acl", "noacl"):
     variant(f"option of a tmpfs: {options}", mount("/m/x", options=options))
 variant("a tmpfs without a source", lambda config: config["mounts"].append({"destination": "/m/x", "type": "tmpfs"}))
 variant("a tmpfs with a name", mount("/m/x", source="name"))
@@ -452,7 +452,14 @@ for name in HOOKS:
         "path": "/bin/oci_probe" if name == "startContainer" else "$BUNDLE/../oci_probe",
         "args": ["oci_probe", "fail"],
     }
-    variant(f"a {name} hook that fails", put("hooks", {name: [hook(name), failing]}), bind("out", "/out"), **WRITTEN)
+    variant(
+        f"a {name} hook that fails",
+        # Whether it has said something when poststart fails is a matter of who is faster.
+        *([put("process.args", [PROBE, "nap"])] if name == "poststart" else []),
+        put("hooks", {name: [hook(name), failing]}),
+        bind("out", "/out"),
+        **WRITTEN,
+    )
     variant(f"a {name} hook that is not there", put("hooks", {name: [hook(name, path="/nonsense")]}))
 variant(
     "a hook that takes too long",
@@ -507,7 +514,10 @@ variant("ids that are not ours", put("linux.uidMappings", [{"containerID": 0, "h
 
 # --- devices, sysctl, masks ---
 
-variant("a device", put("linux.devices", [{"path": "/dev/tun", "type": "c", "major": 10, "minor": 200}]))
+variant(
+    "a device that the host has elsewhere",
+    put("linux.devices", [{"path": "/dev/tun", "type": "c", "major": 10, "minor": 200}]),
+)
 variant(
     "a device that the host has",
     put(
@@ -521,7 +531,7 @@ variant(
 )
 variant(
     "a device that the host has not",
-    put("linux.devices", [{"path": "/dev/nonsense", "type": "c", "major": 10, "minor": 200}]),
+    put("linux.devices", [{"path": "/dev/nonsense", "type": "c", "major": 240, "minor": 77}]),
 )
 variant("a device of an unknown type", put("linux.devices", [{"path": "/dev/nonsense", "type": "z"}]))
 NAMES = ("kernel/msgmax", "kernel/shmmni", "fs/mqueue/msg_max")
@@ -677,7 +687,7 @@ variant("seccomp, all but some: KILL_PROCESS", allow_list("KILL_PROCESS"), look(
 
 variant(
     "cgroupsPath, relative",
-    put("linux.cgroupsPath", f"{ID}-relative"),
+    put("linux.cgroupsPath", f"{ID}-relative/path"),
     without_namespaces("cgroup"),
     without_mounts("/sys"),
     needs=["cgroup2"],

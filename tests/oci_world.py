@@ -160,8 +160,9 @@ class Runtime:
                 path.rmdir()
 
     def leftovers(self) -> list[str]:
-        """Return what is still there of containers: state and cgroups."""
-        return [str(path) for path in (*self._containers(), *_cgroups(""))]
+        """Return what is still there of containers: state and cgroups, but for parents that were asked for."""
+        containers = [path for path in _cgroups("**/") if path.name == ID or not path.name.startswith(ID)]
+        return [str(path) for path in (*self._containers(), *containers)]
 
     def _containers(self) -> list[Path]:
         """Return the directories of containers; ours keeps them one level lower."""

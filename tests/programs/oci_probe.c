@@ -5,7 +5,7 @@
  * mounts, inodes of pipes), or printed for the reader to fold (namespaces).
  *
  * argv: more to look at, see `look`; `hook NAME FILE` makes it a hook that writes down what it finds,
- * `fail` a hook that fails. */
+ * `fail` a hook that fails, `nap` a command that says nothing, and not at once. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -395,6 +395,8 @@ int main(int argc, char *argv[])
 		return hook(argv[2], argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "fail"))
 		return fputs("this hook fails\n", stderr) < 0 ? 4 : 3;
+	if (argc == 2 && !strcmp(argv[1], "nap"))
+		return usleep(300000);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 	descriptors();
 	status();
