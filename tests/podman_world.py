@@ -211,8 +211,8 @@ def prepare(place: Path, runtime: Path, driver: str = "overlay") -> Podman:
 def engine() -> Iterator[Podman]:
     """Give a podman with the image in its storage, and remove all of it afterwards."""
     parent = os.environ.get("XDG_RUNTIME_DIR", "")
-    home = pwd.getpwuid(os.geteuid()).pw_dir
-    place = Path(tempfile.mkdtemp(prefix="sbx-", dir=home if os.access(home, os.W_OK) else None))
+    # Not in the home: for a user namespace of the container's own podman opens all directories above to others.
+    place = Path(tempfile.mkdtemp(prefix="sbx-", dir="/var/tmp"))
     runtime = Path(tempfile.mkdtemp(prefix="sbx-", dir=parent if parent and os.access(parent, os.W_OK) else "/tmp"))
     podman = None
     try:
