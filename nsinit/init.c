@@ -199,6 +199,9 @@ static void become(struct run *run, char *const argv[])
 	struct sync_message ready = { .type = SYNC_READY };
 
 	umask(run->umask);
+	/* As from runc and crun: what an engine ignores, or systemd for it, is no matter of the container's. */
+	for (int number = 1; *run->id && number <= 64; number++)
+		signal(number, SIG_DFL);
 	restore_signals(run->hello.signal_mask);
 	if (sync_send(run->sync_fd, &ready) < 0) {
 		refuse(run, "sendmsg", "ready");
