@@ -131,7 +131,77 @@ HANDED_ON = {
 CONSOLE = {"the options of /dev/pts are not kept": mount("/dev/console", runc="rw,nosuid,noexec", crun="rw,relatime")}
 HOOK_EXIT = {"another exit status, at times": ("?runc: exit 1", "?crun: exit 255")}
 
+# What `crun exec` makes of a process of which the command line says nothing.
+EXEC = {
+    "the container's limits are not the process's": ("runc: rlimit 7 .*", "crun: rlimit 7 .*"),
+    "it stays in the caller's session keyring": ("runc: keyring .*", "crun: keyring .*;_uid_ses.*"),
+}
+NO_SESSION = {"it makes no session of its own": ("runc: session own group own", "crun: session other group other")}
+PRIVILEGES = {
+    "noNewPrivileges is not the container's": ("runc: status.NoNewPrivs 1", "crun: status.NoNewPrivs 0"),
+}
+PLAIN_EXEC = {**EXEC, **NO_SESSION, **PRIVILEGES}
+
 CRUN: dict[str, Explained] = {
+    **dict.fromkeys(
+        (
+            "exec",
+            "exec without capabilities",
+            "exec under a filter",
+            "exec into a container with a network",
+            "exec without a process namespace",
+        ),
+        PLAIN_EXEC,
+    ),
+    **{key: {**EXEC, **NO_SESSION} for key in ("exec with noNewPrivileges", "exec where noNewPrivileges is false")},
+    "exec with options": {
+        **PLAIN_EXEC,
+        "a variable is in place of all": ("runc: env PATH=.*", "runc: env TERM=xterm"),
+    },
+    "exec as a user": {**PLAIN_EXEC, **STREAMS, **GROUPS},
+    "exec as a user, by number alone": {**PLAIN_EXEC, **dict(list(STREAMS.items())[1:]), **GROUPS},
+    "exec into a container of a user": {
+        **PLAIN_EXEC,
+        **GROUPS,
+        "the user is not the container's": (
+            r"(?:runc|crun): status\.(?:CapEff|CapPrm|Gid|Uid) .*",
+            "(?:runc|crun): uid .*",
+            "(?:runc|crun): env HOME=.*",
+            "(?:runc|crun): descriptor [012] pipe .*",
+        ),
+    },
+    "exec as another than the container's": {**PLAIN_EXEC, **GROUPS},
+    "exec with capabilities": {
+        **PLAIN_EXEC,
+        "they are in place of the container's": (r"(?:runc|crun): status\.Cap(?:Bnd|Eff|Prm) .*",),
+    },
+    "exec where the process has limits of its own": {
+        **PLAIN_EXEC,
+        "nor is the score": ("runc: oom_score_adj 500", "crun: oom_score_adj 0"),
+    },
+    "exec where the container's cwd is": {**PLAIN_EXEC, "nor the working directory": ("runc: cwd /bin", "crun: cwd /")},
+    "exec at a terminal": {**EXEC, **PRIVILEGES},
+    "exec at a terminal as a user": {
+        **EXEC,
+        **PRIVILEGES,
+        **GROUPS,
+        "the terminal is not the user's": (
+            "runc: descriptor [012] /dev/pts/0 .* owner=7:0",
+            "crun: descriptor [012] /dev/pts/0 .* owner=0:0",
+        ),
+    },
+    "exec without a cgroup namespace": {
+        **PLAIN_EXEC,
+        "crun stays in the caller's cgroup when it is not root": ("runc: cgroup .*/box.*", "crun: cgroup .*"),
+    },
+    "--preserve-fds, one that is closed": {
+        "runc hands on what it has open there itself": ("runc: descriptor 6 .*",),
+    },
+    "LISTEN_FDS of another": {
+        "crun does not ask whose they are": ("crun: descriptor [34] /dev/zero .*", "crun: env LISTEN_PID=1"),
+    },
+    "LISTEN_FDS": {"crun does not tell their number": ("runc: env LISTEN_FDS=2",)},
+    "closed standard streams": {"crun refuses them": NOT_BY_CRUN},
     "the root by a link": {"runc wants a path without links": NOT_BY_RUNC},
     "rootfsPropagation shared": {
         "runc sets it before pivot_root(2), and then the root is another mount": mount(
@@ -467,6 +537,15 @@ OURS: dict[str, Explained] = {
             "ours: descriptor 0 /null mode=20000 owner=65534:65534",
         )
     },
+    **{
+        key: {**NO_GROUPS, **NULL}
+        for key in ("exec as a user", "exec as a user, by number alone", "exec into a container of a user")
+    },
+    **dict.fromkeys(("exec as another than the container's", "exec at a terminal as a user"), NO_GROUPS),
+    "exec where the process has limits of its own": {
+        "the umask is the container's": ("runc: status.Umask 0022", "ours: status.Umask 0077")
+    },
+    "--preserve-fds, one that is closed": {"runc hands on what it has open there itself": NOT_BY_OURS},
     "created, then started": HANDED_ON_TOO,
     "created, then started as a user": {**NO_GROUPS, **HANDED_ON_TOO},
     "a device that the host has elsewhere": {"found by its number": NOT_BY_RUNC_BUT_OURS},

@@ -17,8 +17,11 @@ from oci_world import (
     Seen,
     create_and_start,
     create_at_console,
+    execute,
+    execute_at_console,
     run,
     run_at_terminal,
+    run_from_shell,
     run_joining,
 )
 
@@ -465,6 +468,73 @@ variant(
     "a hook that takes too long",
     put("hooks", {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "5"], "timeout": 1}]}),
 )
+
+# --- processes that join ---
+
+NAP = look("wait:")
+variant("exec", NAP, way=execute())
+variant("exec with options", NAP, way=execute(), options=["--cwd", "/bin", "--env", "A=b"])
+variant("exec as a user", subordinate_ids, NAP, way=execute(), options=["--user", "7:8"], needs=["newuidmap"])
+variant(
+    "exec as a user, by number alone", subordinate_ids, NAP, way=execute(), options=["--user", "7"], needs=["newuidmap"]
+)
+variant("exec into a container of a user", subordinate_ids, USER, NAP, way=execute(), needs=["newuidmap"])
+variant(
+    "exec as another than the container's",
+    subordinate_ids,
+    USER,
+    NAP,
+    way=execute(),
+    options=["--user", "0:0"],
+    needs=["newuidmap"],
+)
+variant("exec with capabilities", NAP, way=execute(), options=["--cap", "CAP_CHOWN", "--cap", "CAP_SYS_ADMIN"])
+variant("exec without capabilities", put("process.capabilities", None), NAP, way=execute())
+variant(
+    "exec with noNewPrivileges", put("process.noNewPrivileges", False), NAP, way=execute(), options=["--no-new-privs"]
+)
+variant("exec where noNewPrivileges is false", put("process.noNewPrivileges", False), NAP, way=execute())
+variant(
+    "exec where the process has limits of its own",
+    put("process.rlimits", [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]),
+    put("process.user.umask", 0o77),
+    put("process.oomScoreAdj", 500),
+    NAP,
+    way=execute(),
+)
+variant("exec under a filter", seccomp("ERRNO", errnoRet=38), NAP, way=execute(GETCPU), needs=["seccomp"])
+variant("exec where the container's cwd is", put("process.cwd", "/bin"), NAP, way=execute())
+variant("exec at a terminal", NAP, way=execute_at_console)
+variant(
+    "exec at a terminal as a user",
+    subordinate_ids,
+    NAP,
+    way=execute_at_console,
+    options=["--user", "7:8"],
+    needs=["newuidmap"],
+)
+variant("exec into a container with a network", namespace("network"), NAP, way=execute())
+variant("exec without a process namespace", *NO_PID_NAMESPACE, NAP, way=execute())
+variant(
+    "exec without a cgroup namespace",
+    without_namespaces("cgroup"),
+    without_mounts("/sys"),
+    NAP,
+    way=execute(),
+    needs=["cgroup2"],
+)
+
+# --- descriptors ---
+
+OPEN = "exec 3</dev/zero 4</dev/zero 5</dev/zero; "
+variant("descriptors that nobody asked for", way=run_from_shell(OPEN + 'exec "$@"'))
+variant("--preserve-fds", options=["--preserve-fds", "2"], way=run_from_shell(OPEN + 'exec "$@"'))
+variant("--preserve-fds, one that is closed", options=["--preserve-fds", "4"], way=run_from_shell(OPEN + 'exec "$@"'))
+variant("LISTEN_FDS of another", way=run_from_shell(OPEN + 'LISTEN_FDS=2 LISTEN_PID=1 exec "$@"'))
+variant("LISTEN_FDS", way=run_from_shell(OPEN + 'export LISTEN_FDS=2 LISTEN_PID=$$; exec "$@"'))
+variant("closed standard streams", way=run_from_shell('exec "$@" <&-'))
+variant("the caller's umask and limits", way=run_from_shell('umask 0027; ulimit -c 0; ulimit -n 512; exec "$@"'))
+variant("the caller ignores signals", way=run_from_shell('trap "" INT QUIT PIPE TERM; exec "$@"'))
 
 # --- names, annotations, namespaces ---
 

@@ -149,6 +149,12 @@ class Runtime:
             reap()
             time.sleep(0.01)
 
+    def end(self) -> None:
+        """Kill the container and delete it; by force alone crun leaves one that shares our process namespace running."""
+        self("kill", ID, "KILL")
+        self.wait_stopped()
+        self("delete", ID)
+
     def clean(self) -> None:
         """Remove every container, and what a runtime leaves of its cgroups."""
         for path in self._containers():
@@ -269,6 +275,64 @@ def run(runtime: Runtime, bundle: Path, *options: str, joined: int = 0) -> Seen:
     return seen(result.returncode, output, result.stderr, joined)
 
 
+def run_from_shell(script: str) -> Callable[..., Seen]:
+    """Return a way to run: by a script of the shell, in which `"$@"` is the call."""
+
+    def way(runtime: Runtime, bundle: Path, *options: str) -> Seen:
+        command = runtime.command("run", "--bundle", bundle, *options, ID)
+        result = subprocess.run(
+            ["sh", "-c", script, "sh", *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=runtime.cwd,
+            timeout=runtime.timeout,
+        )
+        return seen(result.returncode, result.stdout, result.stderr)
+
+    return way
+
+
+def execute(*looks: str) -> Callable[..., Seen]:
+    """Return a way to look: by a probe that joins a container that naps; the options are those of `exec`."""
+
+    def way(runtime: Runtime, bundle: Path, *options: str) -> Seen:
+        started = runtime("run", "--detach", "--bundle", bundle, ID)
+        if started.returncode:
+            return seen(started.returncode, "", started.stderr)
+        result = subprocess.run(
+            runtime.command("exec", *options, ID, PROBE, *looks),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=runtime.cwd,
+            timeout=runtime.timeout,
+        )
+        runtime.end()
+        return seen(result.returncode, result.stdout, result.stderr)
+
+    return way
+
+
+def execute_at_console(runtime: Runtime, bundle: Path, *options: str) -> Seen:
+    """Join a container that naps, at a terminal that goes to a console socket."""
+    started = runtime("run", "--detach", "--bundle", bundle, ID)
+    if started.returncode:
+        return seen(started.returncode, "", started.stderr)
+    pid_file = runtime.cwd / "pid"
+    words = ("exec", "--detach", "--tty", "--pid-file", str(pid_file))
+    called, master = _with_console(runtime, *words, *options, after=(ID, PROBE))
+    output = ""
+    if master >= 0:
+        output = read_all(master)
+        # Process 1 does not come to its end before what has joined it is taken in: that is ours to do.
+        os.waitpid(int(pid_file.read_text()), 0)
+    runtime.end()
+    return seen(called.returncode, output, called.stderr)
+
+
 def run_joining(runtime: Runtime, bundle: Path, *options: str) -> Seen:
     """Run where `$OTHER` in the config stands for /proc/PID of a process with namespaces of its own."""
     script = "mount -t tmpfs none /mnt && hostname other && echo ready && exec sleep 60"
@@ -319,19 +383,29 @@ def create_and_start(runtime: Runtime, bundle: Path, *options: str) -> Seen:
 
 def create_at_console(runtime: Runtime, bundle: Path, *options: str) -> Seen:
     """Create with a console socket, start and delete."""
+    created, master = _with_console(runtime, "create", "--bundle", str(bundle), *options, after=(ID,))
+    if created.returncode:
+        return seen(created.returncode, "", created.stderr)
+    return _start(runtime, created, master)
+
+
+def _with_console(
+    runtime: Runtime, *words: str, after: tuple[str, ...]
+) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Call with a console socket; return the terminal's master too, -1 without success."""
     path = runtime.cwd / "console"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
         server.settimeout(runtime.timeout)
-        created = runtime("create", "--console-socket", path, "--bundle", bundle, *options, ID)
+        result = runtime(*words, "--console-socket", path, *after)
         path.unlink()
-        if created.returncode:
-            return seen(created.returncode, "", created.stderr)
+        if result.returncode:
+            return result, -1
         connection, _ = server.accept()
         with connection:
             _, (master,), _, _ = socket.recv_fds(connection, 4096, 1)
-    return _start(runtime, created, master)
+    return result, master
 
 
 def _start(runtime: Runtime, created: subprocess.CompletedProcess[str], output: int) -> Seen:
