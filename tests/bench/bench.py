@@ -154,11 +154,15 @@ def usable(contender: Contender, console: Console) -> bool:
         console.print(f"{contender.name}: not installed", style="yellow", markup=False)
         return False
     if contender.prepare:
-        subprocess.run(contender.prepare, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    result = subprocess.run(contender.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if result.returncode == 0:
-        return True
-    console.print(f"{contender.name} fails: {result.stderr.strip()}", style="red", markup=False)
+        null = subprocess.DEVNULL
+        subprocess.run(contender.prepare, stdin=null, stdout=null, stderr=null, check=False)
+    # A file, not a pipe: a container that was only created keeps what it was given.
+    with tempfile.TemporaryFile("w+") as said:
+        result = subprocess.run(contender.command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+        if result.returncode == 0:
+            return True
+        said.seek(0)
+        console.print(f"{contender.name} fails: {said.read().strip()}", style="red", markup=False)
     if contender.command[0].startswith(str(BINARY)):
         sys.exit(1)
     return False
