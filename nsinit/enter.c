@@ -203,7 +203,7 @@ static int execute(struct run *run, const struct entry *entry, int image_fd)
 
 /* A copy of the mount tree within one user namespace still tells the original what becomes of it: what we mount would
  * appear outside, and what we let go of go there too. */
-static int keep_mounts(struct run *run)
+int enter_keep_mounts(struct run *run)
 {
 	const struct plan_isolate *op = (const struct plan_isolate *)plan_find(run->plan, OP_ISOLATE);
 
@@ -220,7 +220,7 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 		return -1;
 	if (entry->late_namespaces && unshare((int)entry->late_namespaces) < 0)
 		return refuse(run, "unshare", "");
-	if (keep_mounts(run) < 0)
+	if (enter_keep_mounts(run) < 0)
 		return -1;
 	if (relay_enter(entry->relay) < 0)
 		return refuse(run, "dup2", "/dev/null");

@@ -28,5 +28,8 @@ _Noreturn void enter_from_outside(const struct entry *entry);
 /* Take on ids in the present user namespace: map them, unless it was `joined`, and become its root where that is meant. */
 int enter_identity(struct run *run, const struct plan_map_ids *ids, bool joined);
 
+/* Let nothing that is mounted from here on show outside. */
+int enter_keep_mounts(struct run *run);
+
 /* Become the root of a user namespace that others have made, if it has one. */
 int enter_as_root(struct run *run);

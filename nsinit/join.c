@@ -164,7 +164,7 @@ int join_main(char *const argv[])
 		if (init_open_host(&run) < 0)
 			return init_fail(&run);
 	}
-	if (take_identity(&run) < 0)
+	if (take_identity(&run) < 0 || (!run.joining && enter_keep_mounts(&run) < 0))
 		return init_fail(&run);
 	init_await_hello(&run);
 	return init_proceed(&run, argv);

@@ -299,15 +299,20 @@ def ranges() -> dict[str, Any]:
 
 
 @needs("newuidmap")
+@pytest.mark.parametrize("network", ["new", "joined"])
 @pytest.mark.parametrize("propagation", ["private", "shared", "slave"])
-def test_within_our_own_user_namespace_a_container_keeps_its_mounts_to_itself(bundle: Bundle, propagation: str) -> None:
+def test_within_our_own_user_namespace_a_container_keeps_its_mounts_to_itself(
+    bundle: Bundle, propagation: str, network: str
+) -> None:
     """As podman runs us: root of a user namespace that it has made, of which the container is to be."""
-    kinds = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network", "cgroup")]
+    kinds = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "cgroup")]
+    kinds.append({"type": "network"} if network == "new" else {"type": "network", "path": str(bundle.path / "net")})
+    (bundle.path / "net").touch()
     changes = {"linux.namespaces": kinds, "linux.uidMappings": None, "linux.gidMappings": None}
     # What stays in the namespace of mounts is counted before and after.
-    script = 'mount -t tmpfs x "$0" && wc -l </proc/self/mountinfo; "$@"; wc -l </proc/self/mountinfo'
+    script = 'unshare --net="$1" true; shift; mount -t tmpfs x "$0" && wc -l </proc/self/mountinfo; "$@"; wc -l </proc/self/mountinfo'
     within = ["unshare", "--user", "--map-root-user", "--map-auto", "--mount", f"--propagation={propagation}"]
-    within += ["sh", "-c", script, str(bundle.path / "data/below")]
+    within += ["sh", "-c", script, str(bundle.path / "data/below"), str(bundle.path / "net")]
     result = bundle(
         "id; cat /proc/self/uid_map | wc -l; ls /m",
         {**changes, **bind("rbind", "rslave"), "process.user": {"uid": 5, "gid": 6, "additionalGids": [7]}},

@@ -246,6 +246,16 @@ def test_keep_id_makes_files_the_users_own(podman: Podman, host: Path) -> None:
     assert (host / "new").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("network", ["none", "slirp4netns"])
+def test_what_a_container_mounts_does_not_show_outside(podman: Podman, network: str) -> None:
+    """Neither where it makes all its namespaces, nor where it joins one: podman's own mount namespace sees no more."""
+    podman.start(f"--network={network}", "--tmpfs=/canary", script=FOREVER)
+    points = [line.split()[4] for line in podman("unshare", "cat", "/proc/self/mountinfo").stdout.splitlines()]
+
+    assert not [point for point in points if "/merged/" in point or "canary" in point]
+    assert len([point for point in points if point.endswith("/merged")]) == 1
+
+
 @pytest.mark.parametrize(
     "propagation, inwards, outwards", [("rshared", True, True), ("rslave", True, False), ("rprivate", False, False)]
 )
