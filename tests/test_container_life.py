@@ -300,6 +300,25 @@ def test_exec_that_fails(containers: Containers, bundle: Path, capfd: pytest.Cap
 
 
 @needs("cgroup2")
+@needs("gcc")
+def test_whoever_comes_in_cannot_be_looked_at(containers: Containers, bundle: Path) -> None:
+    """runc CVE-2016-9962: in between, its descriptors lead outside; the container's root may trace what is dumpable."""
+    lurker = bundle / "rootfs/bin/lurker"
+    source = CHECKOUT / "tests/programs/lurker.c"
+    subprocess.run(["gcc", "-O2", "-static", "-D_GNU_SOURCE", "-o", lurker, source], check=True)
+    every = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"]
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), every)
+    write_config(bundle, "lurker", "4", process__capabilities=sets)
+    said = bundle / "said"
+    with said.open("wb") as file, containers.run("lair", bundle, stdout=file) as container:
+        wait_until(lambda: said.read_text().startswith("ready\n"))
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            container.exec(["true"]).wait()
+
+    assert said.read_text() == "ready\n"
+
+
 def test_exec_in_a_paused_container(containers: Containers, bundle: Path) -> None:
     with containers.run("c", bundle) as container:
         container.pause()

@@ -11,6 +11,20 @@ import os
 import shutil
 
 _SYSCTLS = "/proc/sys"
+# What the kernel lets root of a user namespace mount (FS_USERNS_MOUNT).
+_FOR_USERS = (
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devpts",
+    "mqueue",
+    "cgroup",
+    "cgroup2",
+    "overlay",
+    "ramfs",
+    "fuse",
+    "binfmt_misc",
+)
 
 
 def _sysctl(name: str) -> str | None:
@@ -52,6 +66,8 @@ def cure(op: object, call: str, number: int, subject: str) -> str:
         return f"there is no room: df {getattr(op, 'directory', '')}"
     if number == errno.ENOSPC:
         return "see sysctl fs.mount-max and user.max_mnt_namespaces, and the free memory for tmpfs"
+    if kind == "NewMount" and number == errno.EPERM and getattr(op, "fstype", "") not in _FOR_USERS:
+        return f"an ordinary user can mount no {getattr(op, 'fstype', '')}: let root mount it, and bind it"
     if number in (errno.EPERM, errno.EACCES) and _contained():
         return "we are in a container that forbids it: allow mounts there (podman/docker: --security-opt seccomp=unconfined)"
     return ""

@@ -191,6 +191,7 @@ def workplace() -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix="sbx-bench-", dir=home) as project,
         tempfile.TemporaryDirectory(prefix="sbx-bench-", dir=runtime) as work,
     ):
+        before = dict(os.environ)
         os.chdir(project)
         os.environ["XDG_RUNTIME_DIR"] = work
         os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -198,6 +199,8 @@ def workplace() -> Iterator[Path]:
             yield Path(work)
         finally:
             os.chdir("/")
+            os.environ.clear()
+            os.environ.update(before)  # the next group has a place of its own
 
 
 # --- telling ---
