@@ -10,40 +10,41 @@ import os
 import subprocess
 import sys
 
-from sandbox.errors import (
-    CommandFailed,
-    ContainerBusy,
-    ContainerError,
-    ContainerExists,
-    HookFailed,
-    HostError,
-    InvalidId,
-    NoSuchContainer,
-    WrongStatus,
-)
+from sandbox import errors
+from sandbox.errors import ContainerError, HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import IO, Any, Self
+    from typing import IO, Any, Self, TypedDict, Unpack
 
     Stream = int | IO[Any] | None
     """A standard stream: a descriptor, a file, subprocess.PIPE or DEVNULL; None: the caller's."""
 
+    class Given(TypedDict, total=False):
+        """What a call is given, as of `subprocess.Popen`."""
+
+        stdin: Stream
+        stdout: Stream
+        stderr: Stream
+        pass_fds: Sequence[int]
+        env: Mapping[str, str] | None
+
+
 _KINDS: tuple[tuple[str, type[ContainerError]], ...] = (
-    ("container does not exist", NoSuchContainer),
-    ("container with given ID already exists", ContainerExists),
-    ("invalid container ID format", InvalidId),
-    ("container id cannot be empty", InvalidId),
-    ("is being changed by another call", ContainerBusy),
-    ("error running ", HookFailed),
-    ("exec: ", CommandFailed),
-    ("container not running", WrongStatus),
-    ("container not paused", WrongStatus),
-    ("cannot start a", WrongStatus),
-    ("cannot exec in a", WrongStatus),
-    ("that is not stopped", WrongStatus),
-    ("exec ", CommandFailed),
+    ("container does not exist", errors.NoSuchContainer),
+    ("container with given ID already exists", errors.ContainerExists),
+    ("invalid container ID format", errors.InvalidId),
+    ("container id cannot be empty", errors.InvalidId),
+    ("is being changed by another call", errors.ContainerBusy),
+    ("error running ", errors.HookFailed),
+    ("exec: ", errors.CommandFailed),
+    ("container not running", errors.WrongStatus),
+    ("container not paused", errors.WrongStatus),
+    ("cannot start a", errors.WrongStatus),
+    ("cannot exec in a", errors.WrongStatus),
+    ("that is not stopped", errors.WrongStatus),
+    ("exec ", errors.CommandFailed),
 )
 _PREFIXES = ("sandbox-oci create failed: ", "sandbox-oci run failed: ", "exec failed: ")
 
@@ -95,22 +96,10 @@ class Launcher:
         self.program = find_program(program)
 
     def call(
-        self,
-        verb: str,
-        arguments: Sequence[str],
-        *,
-        settings: Sequence[str] = (),
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
-        pass_fds: Sequence[int] = (),
-        env: Mapping[str, str] | None = None,
+        self, verb: str, arguments: Sequence[str], *, settings: Sequence[str] = (), **given: Unpack[Given]
     ) -> None:
         """Call a verb and wait until it has ended.  Raises ContainerError, or what else it says."""
-        with Running(
-            self, verb, arguments, settings=settings, stdin=stdin, stdout=stdout, stderr=stderr,
-            pass_fds=pass_fds, env=env,
-        ) as running:  # fmt: skip
+        with Running(self, verb, arguments, settings=settings, **given) as running:
             status = running.process.wait()
             if status:
                 raise running.failure(status)
@@ -126,11 +115,7 @@ class Running:
         arguments: Sequence[str],
         *,
         settings: Sequence[str] = (),
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
-        pass_fds: Sequence[int] = (),
-        env: Mapping[str, str] | None = None,
+        **given: Unpack[Given],
     ) -> None:
         # Opened by its name at our /proc entry: of what we hand down nothing survives an execve of nsinit.
         self._log = os.memfd_create("log", os.MFD_CLOEXEC)
@@ -147,11 +132,7 @@ class Running:
             *settings,
         ]
         try:
-            self.process = subprocess.Popen(
-                [*command, verb, *arguments],
-                stdin=stdin, stdout=stdout, stderr=stderr,
-                pass_fds=pass_fds, env=env,
-            )  # fmt: skip
+            self.process = subprocess.Popen([*command, verb, *arguments], **given)
         except OSError as error:
             os.close(self._log)
             raise HostError(
