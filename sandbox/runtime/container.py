@@ -6,9 +6,7 @@
         print(container.processes())
         status = container.wait()
 
-Making processes is done by nsinit (`launch.py`); everything else goes by pidfds and files.  An object
-stands for one container: when that was destroyed, and another has its id, the object says that its own
-does not exist.
+Making processes is done by nsinit (`launch.py`); everything else goes by pidfds and files.
 """
 
 from __future__ import annotations
@@ -17,9 +15,10 @@ import os
 
 from sandbox.errors import ContainerError, HostError, NoSuchContainer, NotSupported, PlanError, WrongStatus
 from sandbox.kernel import cgroup
-from sandbox.kernel.process import exit_status, open_process, reap, wait_end
+from sandbox.kernel.process import exit_status, wait_end
 from sandbox.runtime import processes as members
-from sandbox.runtime.state import Place, Record, State, Status, check_id, open_container, remove_left_over
+from sandbox.runtime.handle import Handle
+from sandbox.runtime.state import Record, State, Status, check_id, remove_left_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,27 +34,12 @@ if TYPE_CHECKING:
 
     Path: TypeAlias = str | os.PathLike[str]
 
-END_SECONDS = 10.0
-"""So long is waited for a process that was killed."""
 
-
-class Container:
+class Container(Handle):
     """One container.
 
     A context manager: at its end the container is destroyed, whatever it does.
     """
-
-    _process = -1  # a pidfd, of the first process
-    _ended: int | None = None  # its exit status, once known
-
-    def __init__(self, place: Place, record: Record, root: str, program: str | None = None) -> None:
-        """Stand for the container of `record`; made by `create`, `run` and `load`."""
-        self.id = record.id
-        self._root = root
-        self._program = program
-        self._parent = place.parent
-        self._created = record.created
-        self._adopt(record)
 
     # --- making and finding ---
 
@@ -122,16 +106,6 @@ class Container:
         return Containers(root, program=program).load(name)
 
     # --- what it is and does ---
-
-    @property
-    def root(self) -> str:
-        """The state root in which it is."""
-        return self._root
-
-    @property
-    def path(self) -> str:
-        """The directory of its state."""
-        return f"{self._parent}/{self.id}"
 
     @property
     def pid(self) -> int:
@@ -371,13 +345,7 @@ class Container:
         with self._open() as (_, record):
             return memory_pressure(record.cgroup, level)
 
-    # --- the object ---
-
-    def close(self) -> None:
-        """Let go of the descriptor that stands for its first process; the container stays."""
-        if self._process >= 0:
-            os.close(self._process)
-            self._process = -1
+    # --- its life as that of a block ---
 
     def __enter__(self) -> Self:
         return self
@@ -391,77 +359,6 @@ class Container:
             pass  # destroyed within
         finally:
             self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Container {self.id} in {self._root}>"
-
-    # --- within ---
-
-    def _open(self) -> _Opened:
-        return _Opened(self._parent, self.id, self._created, lock=False)
-
-    def _locked(self) -> _Opened:
-        return _Opened(self._parent, self.id, self._created, lock=True)
-
-    def _adopt(self, record: Record) -> int:
-        """Return the pidfd of the first process, -1 if that has ended."""
-        if self._process < 0 and record.pid:
-            try:
-                self._process = open_process(record.pid, record.started)
-            except ProcessLookupError:
-                return -1
-        return self._process
-
-    def _end(self, record: Record) -> None:
-        """Kill everything in it, and wait until the first process has ended."""
-        from signal import SIGKILL, pidfd_send_signal
-
-        others = [] if record.cgroup or members.has_own_pids(record) else members.inside(record)
-        descriptor = self._adopt(record)
-        if record.cgroup:
-            cgroup.kill(record.cgroup)
-        if descriptor >= 0:
-            try:
-                pidfd_send_signal(descriptor, SIGKILL)
-            except ProcessLookupError:
-                pass
-            if not wait_end(descriptor, END_SECONDS):
-                raise ContainerError("container init still running")
-            self._ended = reap(descriptor)  # where we are its parent nobody else will
-        members.kill_all(others)
-
-
-class _Opened:
-    """The place and the record of a container, for the time of a `with`."""
-
-    __slots__ = ("_arguments", "_lock", "_place")
-
-    def __init__(self, parent: str, name: str, created: str, *, lock: bool) -> None:
-        self._arguments = (parent, name, created)
-        self._lock = lock
-        self._place: Place | None = None
-
-    def __enter__(self) -> tuple[Place, Record]:
-        parent, name, created = self._arguments
-        place, record = open_container(parent, name)
-        self._place = place
-        try:
-            if self._lock:
-                place.lock()
-                record = place.record()  # whoever held the lock may have written it
-            if record.created != created:
-                raise NoSuchContainer("container does not exist")
-        except ContainerError:
-            place.close()
-            raise
-        return place, record
-
-    def __exit__(self, *_: object) -> None:
-        assert self._place is not None
-        self._place.close()
 
 
 def _cgroup_of(record: Record) -> str:
