@@ -15,6 +15,9 @@
 
 #include "sys.h"
 
+#define COMMAND_MAX 4096 /* of what is written down of a command */
+#define HELD "\",\"held\":true" /* behind the cgroup */
+
 static const char *const members[] = { "state.json", "state.json.new", "plan", "start-gate", "notify/notify.sock", NULL };
 
 /* As runc has it; what may not be in a path, in JSON or in a cgroup's name is not in it. */
@@ -63,11 +66,19 @@ static int open_itself(struct container *container)
 	return container->fd < 0 ? -1 : 0;
 }
 
+/* Between mkdir and flock somebody may have taken the directory for a left-over. */
+static bool still_named(const struct container *container)
+{
+	struct stat named, held;
+
+	return !fstatat(container->parent_fd, container->id, &named, AT_SYMLINK_NOFOLLOW) && !fstat(container->fd, &held) &&
+	       named.st_ino == held.st_ino && named.st_dev == held.st_dev;
+}
+
 /* Wait for the lock, but not for ever: a hook may be at work under it. */
 int container_lock(const struct container *container)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
-	struct stat named, held;
 
 	for (int tries = 0; flock(container->fd, LOCK_EX | LOCK_NB) < 0; tries++) {
 		if (errno != EWOULDBLOCK || tries == 500)
@@ -75,13 +86,10 @@ int container_lock(const struct container *container)
 		nanosleep(&pause, NULL);
 	}
 	/* Whoever held it may have removed the container. */
-	if (fstatat(container->parent_fd, container->id, &named, AT_SYMLINK_NOFOLLOW) < 0 || fstat(container->fd, &held) < 0)
-		return -1;
-	if (named.st_ino != held.st_ino || named.st_dev != held.st_dev) {
-		errno = ENOENT;
-		return -1;
-	}
-	return 0;
+	if (still_named(container))
+		return 0;
+	errno = ENOENT;
+	return -1;
 }
 
 int container_unlock(const struct container *container)
@@ -101,6 +109,7 @@ static int read_record(struct container *container)
 		return -1;
 	text[size] = 0;
 	container->cgroup[0] = 0;
+	container->held = false;
 	if (sscanf(text, "{\"id\":\"%*255[^\"]\",\"pid\":%d,\"started\":%llu,\"created\":\"%39[^\"]\",\"cgroup\":\"%n", &container->pid,
 		   &container->started, container->created, &end) != 3 || !end) {
 		errno = EBADMSG;
@@ -113,11 +122,56 @@ static int read_record(struct container *container)
 	}
 	memcpy(container->cgroup, text + end, length);
 	container->cgroup[length] = 0;
+	container->held = !strncmp(text + end + length, HELD, sizeof(HELD) - 1);
 	return 0;
 }
 
-int container_record(struct container *container, const struct plan *plan)
+/* Put `text` as a JSON string, or of a long one its beginning.  Bytes that are no UTF-8 stay what they are. */
+static size_t put_string(char *to, size_t room, const char *text)
 {
+	static const char more[] = "\xe2\x80\xa6";
+	size_t at = 0;
+
+	to[at++] = '"';
+	for (; *text && at + sizeof("\\u0000") + sizeof(more) < room; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte < ' ' || byte == 0x7f)
+			at += (size_t)sprintf(to + at, "\\u%04x", byte);
+		else if (byte == '"' || byte == '\\')
+			to[at++] = '\\', to[at++] = (char)byte;
+		else
+			to[at++] = (char)byte;
+	}
+	if (*text) {
+		/* Not half a character. */
+		while ((to[at - 1] & 0xc0) == 0x80)
+			at--;
+		if (to[at - 1] & 0x80)
+			at--;
+		at += (size_t)sprintf(to + at, more);
+	}
+	to[at++] = '"';
+	return at;
+}
+
+/* The member of state.json that only the call knows. */
+static size_t put_command(char to[COMMAND_MAX], char *const command[])
+{
+	size_t size = (size_t)sprintf(to, "\"args\":[");
+
+	for (char *const *word = command; *word && size + 32 < COMMAND_MAX; word++) {
+		if (word > command)
+			to[size++] = ',';
+		size += put_string(to + size, COMMAND_MAX - size - 8, *word);
+	}
+	return size + (size_t)sprintf(to + size, "],\n");
+}
+
+/* Of what a sandbox runs, `command`, the plan knows nothing; of a container NULL. */
+int container_record(struct container *container, const struct plan *plan, char *const command[])
+{
+	char text[PATH_MAX + 4 * COMMAND_MAX];
 	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
 	struct timespec now;
 	struct tm utc;
@@ -137,26 +191,69 @@ int container_record(struct container *container, const struct plan *plan)
 	if (fd < 0)
 		return -1;
 	const char *record = plan_text(plan, op->record);
-	if (dprintf(fd, "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s\",\n", container->id,
-		    container->pid, container->started, container->created, container->cgroup) < 0 ||
-	    !write_whole(fd, record, strlen(record)) || !write_whole(fd, "\n", 1))
+	size_t size = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s%s,\n",
+				       container->id, container->pid, container->started, container->created,
+				       container->cgroup, container->held ? HELD : "\"");
+	if (command)
+		size += put_command(text + size, command);
+	if (!write_whole(fd, text, size) || !write_whole(fd, record, strlen(record)) || !write_whole(fd, "\n", 1))
 		return -1;
 	return renameat(container->fd, "state.json.new", container->fd, "state.json");
 }
 
-/* Made by a `create` that was killed half-way: nobody holds it, and no process was written down. */
+/* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held. */
 static bool is_left_over(struct container *container)
 {
-	if (open_itself(container) < 0)
+	if (flock(container->fd, LOCK_EX | LOCK_NB) < 0 || !still_named(container))
 		return false;
-	if (!flock(container->fd, LOCK_EX | LOCK_NB) &&
-	    ((read_record(container) < 0 && errno == ENOENT) || container->pid == 0)) {
-		container_remove(container);
-		return true;
+	return read_record(container) < 0 ? errno == ENOENT : container->pid == 0 || container->held;
+}
+
+static void remove_members(const struct container *container)
+{
+	for (const char *const *member = members; *member; member++)
+		unlinkat(container->fd, *member, 0);
+	unlinkat(container->fd, "notify", AT_REMOVEDIR);
+}
+
+/* Remove the directory `id` if it is a left-over; one whose cgroup has to go too is Python's. */
+void container_clean(int parent_fd, const char *id)
+{
+	struct container container = { .parent_fd = parent_fd };
+
+	if (strlen(id) >= sizeof(container.id))
+		return;
+	strcpy(container.id, id);
+	if (open_itself(&container) < 0)
+		return;
+	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
+	cleanup_fd int process_fd = read_record(&container) < 0 ? -1 : container_process(&container);
+	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container) && !container.cgroup[0]) {
+		remove_members(&container);
+		unlinkat(parent_fd, id, AT_REMOVEDIR);
 	}
-	close_fd(&container->fd);
-	container->fd = -1;
-	return false;
+	close_fd(&container.fd);
+}
+
+/* Have the directory, which is `fresh` or was there, for ourselves. */
+enum container_taken container_take(struct container *container, bool fresh)
+{
+	struct container other = { .parent_fd = container->parent_fd };
+
+	strcpy(other.id, container->id);
+	if (open_itself(&other) < 0)
+		return errno == ENOENT ? TAKEN_FOR_NOW : TAKEN_FAILED;
+	if (is_left_over(&other)) {
+		if (!fresh)
+			remove_members(&other);
+		container->fd = other.fd;
+		return TAKEN;
+	}
+	/* Its process may just have ended, and its monitor be about to remove it; or there is none yet. */
+	cleanup_fd int process_fd = read_record(&other) < 0 ? -1 : container_process(&other);
+	bool is_there = process_fd >= 0 || (other.pid && !other.held);
+	close_fd(&other.fd);
+	return is_there ? TAKEN_BY_OTHER : TAKEN_FOR_NOW;
 }
 
 /* Make the directory of a new container, and hold its lock.  EEXIST: there is one of that name. */
@@ -168,10 +265,11 @@ int container_make(struct container *container, const char *directory, const cha
 		if (mkdirat(container->parent_fd, id, 0700) < 0) {
 			int error = errno;
 
-			if (error != EEXIST || !is_left_over(container)) {
+			if (error != EEXIST || open_itself(container) < 0 || !is_left_over(container)) {
 				errno = error;
 				return -1;
 			}
+			container_remove(container);
 			if (open_parent(container, directory, id) < 0)
 				return -1;
 			continue;
@@ -314,9 +412,7 @@ void container_close_gate(const struct container *container)
 
 void container_remove(struct container *container)
 {
-	for (const char *const *member = members; *member; member++)
-		unlinkat(container->fd, *member, 0);
-	unlinkat(container->fd, "notify", AT_REMOVEDIR);
+	remove_members(container);
 	unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
 	container_close(container);
 }

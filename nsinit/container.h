@@ -1,5 +1,8 @@
-/* An OCI container's directory in the state tree: containers/ID.  It is there from `create` to `delete`; its lock is
- * held only while one of them, or `start`, is at work. */
+/* A container's directory in the state tree: containers/ID.
+ *
+ * That of an OCI container is there from `create` to `delete`; its lock is held only while one of them, or `start`, is at
+ * work.  That of a sandbox is `held`: its monitor has the lock as long as it runs, and with the lock free it is a
+ * left-over.  state.json says which it is; without one, or with no process in it, a free lock means a left-over of either. */
 #pragma once
 
 #include <limits.h>
@@ -20,6 +23,14 @@ struct container {
 	unsigned long long started; /* when that was started, proc(5) stat field 22 */
 	char created[40]; /* RFC 3339 */
 	char cgroup[PATH_MAX]; /* its directory, "" without one */
+	bool held; /* a sandbox's */
+};
+
+enum container_taken {
+	TAKEN, /* it is ours, locked, and empty */
+	TAKEN_BY_OTHER, /* there is a container of that name */
+	TAKEN_FOR_NOW, /* somebody is at it */
+	TAKEN_FAILED,
 };
 
 enum container_status { CONTAINER_CREATING, CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_PAUSED, CONTAINER_STOPPED };
@@ -31,7 +42,9 @@ int container_lock(const struct container *container);
 int container_unlock(const struct container *container);
 int container_keep_plan(const struct container *container, const struct plan *plan);
 int container_read_plan(const struct container *container, struct plan *plan);
-int container_record(struct container *container, const struct plan *plan);
+int container_record(struct container *container, const struct plan *plan, char *const command[]);
+enum container_taken container_take(struct container *container, bool fresh);
+void container_clean(int parent_fd, const char *id);
 int container_process(const struct container *container);
 enum container_status container_status(const struct container *container);
 const char *container_status_name(enum container_status status);

@@ -112,7 +112,7 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 	} else if (container_make(container, plan_text(monitor->plan, op->directory), call->id) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "mkdir", call->id);
 		container_close(container);
-	} else if (container_record(container, monitor->plan) < 0 || container_keep_plan(container, monitor->plan) < 0) {
+	} else if (container_record(container, monitor->plan, NULL) < 0 || container_keep_plan(container, monitor->plan) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	} else if (notify_prepare(container, monitor->plan) < 0) {
 		monitor_fail(monitor, OP_NOTIFY_SOCKET, "mkdir", "notify");
@@ -187,7 +187,7 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 		monitor_attend(&monitor, GOAL_CREATED);
 	if (monitor.created && !monitor.failed) {
 		container.pid = monitor.init;
-		if (container_record(&container, plan) < 0)
+		if (container_record(&container, plan, NULL) < 0)
 			monitor_fail(&monitor, OP_CONTAINER, "write", "state.json");
 		announce(&monitor, call);
 		if (!monitor.failed && sync_send(monitor.sync_fd, &resume) < 0)

@@ -21,6 +21,7 @@
 #include "notify.h"
 #include "passing.h"
 #include "python.h"
+#include "state.h"
 #include "sys.h"
 
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject)
@@ -48,36 +49,41 @@ static void print_notices(const struct plan *plan)
 
 static void register_sandbox(struct monitor *monitor)
 {
-	const struct plan_register *op = (const struct plan_register *)plan_find(monitor->plan, OP_REGISTER);
+	const struct plan_container *op = (const struct plan_container *)plan_find(monitor->plan, OP_CONTAINER);
 
-	if (!op)
+	if (!op || !op->held)
 		return;
 	const char *directory = plan_text(monitor->plan, op->directory), *id = plan_text(monitor->plan, op->id);
-	switch (state_register(&monitor->registration, directory, id)) {
+	switch (state_register(&monitor->registered, directory, id)) {
 	case STATE_OK:
 		return;
 	case STATE_IN_USE:
 		errno = EEXIST;
-		monitor_fail(monitor, OP_REGISTER, "flock", id);
+		monitor_fail(monitor, OP_CONTAINER, "flock", id);
 		break;
 	case STATE_FAILED:
-		monitor_fail(monitor, OP_REGISTER, "mkdir", directory);
+		monitor_fail(monitor, OP_CONTAINER, "mkdir", directory);
 		break;
 	}
 	/* Not ours to remove. */
-	close_fd(&monitor->registration.fd);
-	monitor->registration.fd = -1;
+	container_close(&monitor->registered);
 }
 
 /* --- while it runs ---------------------------------------------------------------------------------- */
+
+/* Is there a process 1 of ours, which starts the command and waits for it?  Not for one that joins. */
+static bool has_reaper(const struct monitor *monitor)
+{
+	return monitor->process_fd < 0 && plan_find(monitor->plan, OP_REAPER);
+}
 
 static void send_signal(struct monitor *monitor, uint32_t number, bool to_group)
 {
 	struct sync_message message = { .type = SYNC_SIGNAL, .number = number, .flag = to_group };
 
-	if (plan_find(monitor->plan, OP_REAPER))
+	if (has_reaper(monitor))
 		sync_send(monitor->sync_fd, &message);
-	else
+	else if (!to_group || kill(-monitor->init, (int)number) < 0)
 		kill(monitor->init, (int)number);
 }
 
@@ -282,7 +288,7 @@ static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
 	enum { SIGNALS, SYNC, NOTIFY, WATCHED, RELAY, EVENTS = RELAY + RELAY_EVENTS };
-	bool has_reaper = plan_find(monitor->plan, OP_REAPER);
+	bool reaped = has_reaper(monitor);
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
 		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
@@ -291,7 +297,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 	};
 
 	/* Its end may have been noticed on the way to the goal before. */
-	if (!has_reaper && has_ended(monitor))
+	if (!reaped && has_ended(monitor))
 		return;
 	while (!reached(monitor, goal)) {
 		relay_events(&monitor->relay, &events[RELAY]);
@@ -304,7 +310,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (events[SIGNALS].revents) {
 			pass_signal(monitor);
-			if (!has_reaper && has_ended(monitor))
+			if (!reaped && has_ended(monitor))
 				return;
 		}
 		if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
@@ -312,7 +318,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		if (events[WATCHED].revents && !events[SYNC].revents)
 			return;
 		if (events[SYNC].revents && !take_message(monitor)) {
-			if (has_reaper || !monitor->ready || monitor->failed)
+			if (reaped || !monitor->ready || monitor->failed)
 				return;
 			monitor->running = true;
 			events[SYNC].fd = -1; /* it has become the command */
@@ -334,10 +340,10 @@ void monitor_finish(struct monitor *monitor)
 	}
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
-	state_remove(&monitor->registration);
+	state_remove(&monitor->registered);
 	if (monitor->exited || monitor->failed)
 		return;
-	if (monitor->ready && !plan_find(monitor->plan, OP_REAPER)) {
+	if (monitor->ready && !has_reaper(monitor)) {
 		monitor->exited = true;
 		monitor->status = status;
 		return;

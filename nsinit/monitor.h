@@ -8,7 +8,6 @@
 #include "container.h"
 #include "plan.h"
 #include "relay.h"
-#include "state.h"
 #include "sync.h"
 
 struct monitor {
@@ -34,7 +33,7 @@ struct monitor {
 	sigset_t signals; /* the caller's mask */
 	pid_t init; /* our child, to be waited for */
 	struct relay relay;
-	struct registration registration;
+	struct container registered; /* the sandbox's directory, held by us */
 	bool created; /* it waits at the start gate */
 	bool ready; /* the command's exec was tried */
 	bool running; /* and has succeeded */
@@ -50,7 +49,7 @@ enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
 	.notify_fd = -1, .watched_fd = -1, \
-	.registration = { .fd = -1, .parent_fd = -1 } }
+	.registered = { .fd = -1, .parent_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);

@@ -17,6 +17,7 @@
 #include "idmap.h"
 #include "join.h"
 #include "monitor.h"
+#include "state.h"
 #include "sys.h"
 
 /* All signals arrive by descriptor.  Those that a fault of ours raises keep their way, and those that stop who
@@ -172,7 +173,12 @@ void monitor_start(struct monitor *monitor)
 		monitor_fail(monitor, OP_MAP_IDS, call, subject);
 		return;
 	}
+	/* Before the word to go on: whoever hears from the command finds the sandbox. */
+	monitor->registered.pid = monitor->init;
+	if (monitor->registered.fd >= 0 &&
+	    state_record(&monitor->registered, monitor->plan, monitor->plan_fd, monitor->command) < 0) {
+		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
+		return;
+	}
 	say_hello(monitor, &monitor->signals);
-	if (monitor->registration.fd >= 0 && state_record(&monitor->registration, monitor->init) < 0)
-		monitor_fail(monitor, OP_REGISTER, "write", "pid");
 }

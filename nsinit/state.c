@@ -4,147 +4,130 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys.h"
 
-static const char *const members[] = { "pid", NULL };
+#define SWEPT 16 /* so many directories are looked at by each start */
+#define MOST_NAME 64
+#define BUSY_TRIES 50 /* of 2 ms: somebody looks whether it is a left-over, or takes it for a sandbox of that name */
 
-static void remove_members(int parent_fd, int fd, const char *id)
-{
-	for (const char *const *member = members; *member; member++)
-		unlinkat(fd, *member, 0);
-	unlinkat(parent_fd, id, AT_REMOVEDIR);
-}
-
-static int lock_directory(int parent_fd, const char *id)
-{
-	int fd = openat(parent_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return -1;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-		return -1;
-	}
-	return fd;
-}
-
-/* Between mkdir and flock somebody may have taken the directory for a left-over. */
-static bool still_named(int parent_fd, const char *id, int fd)
-{
-	struct stat named, held;
-
-	return !fstatat(parent_fd, id, &named, AT_SYMLINK_NOFOLLOW) && !fstat(fd, &held) &&
-	       named.st_ino == held.st_ino && named.st_dev == held.st_dev;
-}
-
-static void sweep(int parent_fd)
+/* A few of all directories, each with the same chance: with hundreds that run, to look at every one would cost each
+ * start more than all the rest, and what a killed monitor has left is found soon all the same. */
+static size_t draw(int parent_fd, char names[SWEPT][256])
 {
 	int copy_fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
 	struct dirent *entry;
+	uint32_t random = (uint32_t)getpid() * 2654435761u;
+	size_t count = 0;
 
 	while (directory && (entry = readdir(directory))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		cleanup_fd int fd = lock_directory(parent_fd, entry->d_name);
-		if (fd >= 0 && still_named(parent_fd, entry->d_name, fd))
-			remove_members(parent_fd, fd, entry->d_name);
+		random = random * 1664525u + 1013904223u;
+		size_t place = count < SWEPT ? count : (random >> 8) % (count + 1);
+		if (place < SWEPT)
+			strcpy(names[place], entry->d_name);
+		count++;
 	}
 	if (directory)
 		closedir(directory);
+	return count < SWEPT ? count : SWEPT;
 }
 
-static enum state_result take(struct registration *registration)
+static void sweep(int parent_fd)
 {
-	for (int tries = 0; tries < 16; tries++) {
-		if (mkdirat(registration->parent_fd, registration->id, 0700) < 0 && errno != EEXIST)
+	char names[SWEPT][256];
+	size_t count = draw(parent_fd, names);
+
+	for (size_t i = 0; i < count; i++)
+		container_clean(parent_fd, names[i]);
+}
+
+static enum state_result take(struct container *container)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+
+	for (int tries = 0; tries < BUSY_TRIES; tries++) {
+		bool fresh = !mkdirat(container->parent_fd, container->id, 0700);
+		if (!fresh && errno != EEXIST)
 			return STATE_FAILED;
-		registration->fd = lock_directory(registration->parent_fd, registration->id);
-		if (registration->fd >= 0) {
-			if (still_named(registration->parent_fd, registration->id, registration->fd))
-				return STATE_OK;
-			close(registration->fd);
-		} else if (errno == EWOULDBLOCK) {
+		switch (container_take(container, fresh)) {
+		case TAKEN:
+			return STATE_OK;
+		case TAKEN_BY_OTHER:
 			return STATE_IN_USE;
-		} else if (errno != ENOENT) {
+		case TAKEN_FOR_NOW:
+			nanosleep(&pause, NULL);
+			break;
+		case TAKEN_FAILED:
 			return STATE_FAILED;
 		}
 	}
-	errno = EAGAIN;
-	return STATE_FAILED;
+	return STATE_IN_USE;
 }
 
 /* `id` empty: one is drawn. */
-enum state_result state_register(struct registration *registration, const char *directory, const char *id)
+enum state_result state_register(struct container *container, const char *directory, const char *id)
 {
 	uint32_t random;
 
-	registration->fd = -1;
-	registration->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (registration->parent_fd < 0 && errno == ENOENT && !mkdir(directory, 0700))
-		registration->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (registration->parent_fd < 0)
+	*container = (struct container){ .fd = -1, .held = true };
+	container->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (container->parent_fd < 0 && errno == ENOENT && !mkdir(directory, 0700))
+		container->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (container->parent_fd < 0)
 		return STATE_FAILED;
-	sweep(registration->parent_fd);
-	if (strlen(id) >= sizeof(registration->id)) {
+	sweep(container->parent_fd);
+	if (strlen(id) > MOST_NAME) {
 		errno = ENAMETOOLONG;
 		return STATE_FAILED;
 	}
-	strcpy(registration->id, id);
+	strcpy(container->id, id);
 	if (*id)
-		return take(registration);
+		return take(container);
 	enum state_result result = STATE_IN_USE;
 	for (int tries = 0; tries < 16 && result == STATE_IN_USE; tries++) {
 		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 			return STATE_FAILED;
-		snprintf(registration->id, sizeof(registration->id), "s%08x", random);
-		result = take(registration);
+		snprintf(container->id, sizeof(container->id), "s%08x", random);
+		result = take(container);
 	}
 	return result;
 }
 
-/* Write down the host's pid of the first process, and when it started (proc(5), stat field 22):
- * together they name it for good. */
-int state_record(const struct registration *registration, int pid)
+/* The kept plan once more, for those who join, as a link: nobody writes to it, a new one takes its name.  One that lives
+ * in memory is copied. */
+static int keep_plan(const struct container *container, const struct plan *plan, int plan_fd)
 {
-	char path[32], text[1024];
+	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	cleanup_fd int stat_fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t size = stat_fd < 0 ? -1 : read(stat_fd, text, sizeof(text) - 1);
-	if (size <= 0)
-		return -1;
-	text[size] = 0;
-	char *field = strrchr(text, ')');
-	for (int number = 2; field && number < 22; number++)
-		field = strchr(field + 1, ' ');
-	if (!field)
-		return -1;
-	unsigned long long started = strtoull(field, NULL, 10);
-	cleanup_fd int fd = openat(registration->fd, "pid", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EEXIST) /* of a left-over that had our id */
-		fd = openat(registration->fd, "pid", O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
-	int length = snprintf(text, sizeof(text), "%d %llu\n", pid, started);
-	return fd >= 0 && write_whole(fd, text, (size_t)length) ? 0 : -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", plan_fd);
+	if (!linkat(AT_FDCWD, path, container->fd, "plan", AT_SYMLINK_FOLLOW))
+		return 0;
+	return container_keep_plan(container, plan);
 }
 
-void state_remove(struct registration *registration)
+/* The process that runs `command`, or reaps behind it, is there: write down which, and from what it was made. */
+int state_record(struct container *container, const struct plan *plan, int plan_fd, char *const command[])
 {
-	if (registration->fd >= 0)
-		remove_members(registration->parent_fd, registration->fd, registration->id);
-	close_fd(&registration->fd);
-	close_fd(&registration->parent_fd);
+	return keep_plan(container, plan, plan_fd) < 0 ? -1 : container_record(container, plan, command);
+}
+
+void state_remove(struct container *container)
+{
+	if (container->fd >= 0) {
+		unlinkat(container->fd, "state.json", 0);
+		unlinkat(container->fd, "plan", 0);
+		unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
+	}
+	container_close(container);
 }

@@ -2,14 +2,10 @@
  * a left-over of a monitor that was killed, and whoever comes next removes it. */
 #pragma once
 
-struct registration {
-	int parent_fd; /* owned */
-	int fd; /* owned; locked */
-	char id[65];
-};
+#include "container.h"
 
 enum state_result { STATE_OK, STATE_IN_USE, STATE_FAILED };
 
-enum state_result state_register(struct registration *registration, const char *directory, const char *id);
-int state_record(const struct registration *registration, int pid);
-void state_remove(struct registration *registration);
+enum state_result state_register(struct container *container, const char *directory, const char *id);
+int state_record(struct container *container, const struct plan *plan, int plan_fd, char *const command[]);
+void state_remove(struct container *container);

@@ -60,6 +60,8 @@ int verb_state(const struct engine_call *call)
 
 	if (container_open(&container, call->containers, call->id) < 0 || container_read_plan(&container, &plan) < 0)
 		return -1;
+	if (container.held && container_status(&container) == CONTAINER_STOPPED)
+		return -1;
 	char *document = container_document(&plan, container.id, container.pid, container_status(&container), container.created);
 	if (!document)
 		return -1;
@@ -71,7 +73,8 @@ int verb_kill(const struct engine_call *call)
 	struct container container;
 	int number = signal_number(call->arguments[0]);
 
-	if (!number || call->values[ENGINE_ALL] || container_open(&container, call->containers, call->id) < 0)
+	/* Of a sandbox the first process takes no signals. */
+	if (!number || call->values[ENGINE_ALL] || container_open(&container, call->containers, call->id) < 0 || container.held)
 		return -1;
 	cleanup_fd int process_fd = container_process(&container);
 	return process_fd < 0 ? -1 : sys_pidfd_send_signal(process_fd, number);
@@ -85,7 +88,7 @@ int verb_start(const struct engine_call *call)
 	struct monitor monitor = MONITOR_INITIALIZER;
 	struct plan plan;
 
-	if (container_open(&container, call->containers, call->id) < 0 || container_lock(&container) < 0 ||
+	if (container_open(&container, call->containers, call->id) < 0 || container.held || container_lock(&container) < 0 ||
 	    container_status(&container) != CONTAINER_CREATED)
 		return -1;
 	cleanup_fd int plan_fd = openat(container.fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -140,7 +143,7 @@ int verb_delete(const struct engine_call *call)
 	struct monitor monitor = MONITOR_INITIALIZER;
 	struct plan plan;
 
-	if (container_open(&container, call->containers, call->id) < 0 || container_lock(&container) < 0)
+	if (container_open(&container, call->containers, call->id) < 0 || container.held || container_lock(&container) < 0)
 		return -1;
 	enum container_status status = container_status(&container);
 	if (status == CONTAINER_CREATING || container_read_plan(&container, &plan) < 0)

@@ -119,7 +119,7 @@ def test_a_left_over_of_the_same_name_is_taken_over(sandbox: Sandbox, project: P
     wait_for(project / "ready")
     process.kill()
     process.wait(10)
-    assert (runtime_dir / "sandbox/containers/mine/pid").exists()
+    assert (runtime_dir / "sandbox/containers/mine/state.json").exists()
 
     assert sandbox("run", "--name", "mine", "true").returncode == 0
 

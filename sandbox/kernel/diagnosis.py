@@ -42,8 +42,8 @@ def cure(op: object, call: str, number: int, subject: str) -> str:
         return _no_namespaces(number)
     if kind == "MapIds":
         return _no_map(op, number)
-    if kind == "Register" and number == errno.EEXIST:
-        return f"a sandbox named {subject} is running; choose another name, or end it"
+    if kind == "Container" and call == "flock" and number == errno.EEXIST:
+        return f"a sandbox named {subject} is running; choose another name, or end it: sandbox kill {subject}"
     if number == errno.ENOSYS:
         return f"this kernel ({os.uname().release}) lacks {call}; Linux 5.12 or newer is needed"
     if call == "openat2" and number == errno.ENOENT and kind in ("BindMount", "BindRoot"):
@@ -62,7 +62,7 @@ def cure(op: object, call: str, number: int, subject: str) -> str:
         return "a limit above the caller's own hard limit (ulimit -H -a) cannot be had without root"
     if kind == "SetNice":
         return "a nice value below the caller's own cannot be had without root"
-    if number in (errno.ENOSPC, errno.EDQUOT) and kind == "Register":
+    if number in (errno.ENOSPC, errno.EDQUOT) and kind == "Container":
         return f"there is no room: df {getattr(op, 'directory', '')}"
     if number == errno.ENOSPC:
         return "see sysctl fs.mount-max and user.max_mnt_namespaces, and the free memory for tmpfs"

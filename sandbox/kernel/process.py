@@ -38,6 +38,25 @@ def look(pid: int) -> tuple[str, int] | None:
     return fields[0].decode(), int(fields[19])
 
 
+def parent(pid: int) -> int:
+    """Return the number of the parent of a process, 0 where there is neither, or where it is not to be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(line[line.rindex(b")") + 2 :].split()[1])
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of the first thread of a process, the oldest first."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(number) for number in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def open_process(pid: int, started: int) -> int:
     """Return a pidfd of the process `pid` that was started at `started`.
 

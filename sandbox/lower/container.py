@@ -29,7 +29,6 @@ from sandbox.plan.ops import (
     OpenTerminal,
     OwnStreams,
     Reaper,
-    Register,
     StartGate,
     Step,
 )
@@ -87,12 +86,11 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
             raise SpecError("is not supported", where=case.origins[place], hint="leave it out")
     terminal, origins = case.origins["process.terminal"], case.origins
     late = bool(case.process.no_new_privileges)
-    directory = f"{case.host.state_dir}/containers"
     return (
         *cgroup.notices(case),
         *namespaces.namespaces(case),
         *hooks.hooks(case),
-        Step(Register(directory=directory, id=annotation(case.spec, "name")), origins["annotations.name"]),
+        record.container(case),
         *process.environment(case),
         *filesystem.root(case),
         *filesystem.mounts(case),

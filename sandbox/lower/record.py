@@ -6,6 +6,7 @@ from sandbox.kernel.paths import is_bind
 from sandbox.lower.cgroup import wanted
 from sandbox.lower.namespaces import membership
 from sandbox.plan.ops import Container, Step
+from sandbox.spec.annotations import annotation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,20 +45,24 @@ def json_value(value: object) -> str:
 
 
 def container(case: Case) -> Step:
-    """Keep a directory for the container, and in it what is known of it beforehand."""
+    """Keep a directory for the container, and in it what is known of it beforehand; a sandbox is held by its monitor."""
     operation = Container(
         directory=f"{case.host.state_dir}/containers",
         oci_version=case.spec.oci_version,
         identity=_identity(case),
         record=_record(case),
         namespaces=membership(case),
+        id="" if case.is_container else annotation(case.spec, "name"),
+        held=int(not case.is_container),
     )
-    return Step(operation, case.origins["$"])
+    return Step(operation, case.origins["$" if case.is_container else "annotations.name"])
 
 
 def _rootfs(case: Case) -> str:
     assert case.spec.root is not None
     path = case.spec.root.path
+    if annotation(case.spec, "root") == "fresh":
+        return ""  # made in the namespace, and nowhere else
     return case.host.sources.get(path, path)
 
 
@@ -92,8 +97,10 @@ def _record(case: Case) -> str:
         "binds": binds,
         "seccomp": linux.seccomp is not None,
         "terminal": case.process.terminal,
-        "limits": [str(setting) for setting in wanted(case)],
+        "cwd": case.process.cwd,
     }
+    if case.is_container:
+        members |= {"args": case.process.args, "limits": [str(setting) for setting in wanted(case)]}
     return json_value(members).removeprefix("{")
 
 

@@ -110,14 +110,6 @@ class MapIds(Op):
     become_root: U32 = 0  # take on id 0 of the new namespace before anything is done in it
 
 
-@op(0x04, MONITOR)
-class Register(Op):
-    """Keep `directory`/ID while the sandbox runs; an empty id: a random one."""
-
-    directory: Text
-    id: Text = ""
-
-
 @op(0x05, MONITOR)
 class Environment(Op):
     """Give the command the variables `set`, and those of the caller that `keep` lets through.
@@ -141,7 +133,9 @@ class Terminal(Op):
 
 @op(0x07, MONITOR)
 class Container(Op):
-    """Keep `directory`/ID, which holds an OCI container's state, until it is deleted.
+    """Keep `directory`/ID, which holds a container's state, until that is deleted; one that is `held`: while it runs.
+
+    Of a held one the monitor has the lock, and `id` is its name, an empty one: one that is drawn.
 
     `record` is JSON, without its opening brace: the members of state.json that are known beforehand.
     `identity` are the members of the OCI state document behind `status`, indented by two spaces, without a final
@@ -153,6 +147,8 @@ class Container(Op):
     identity: Text
     record: Text
     namespaces: U64
+    id: Text = ""
+    held: U32 = 0
 
 
 @op(0x08, MONITOR)

@@ -123,14 +123,15 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Notice: lambda op: f"say: {op.text}",
     ops.Isolate: lambda op: f"create the namespaces {_join(op.flags, _NAMESPACES)}",
     ops.MapIds: _ids,
-    ops.Container: lambda op: f"keep {op.directory}/ID until it is deleted",
+    ops.Container: lambda op: (
+        f"keep {op.directory}/{op.id or 'ID'} {'while it runs' if op.held else 'until it is deleted'}"
+    ),
     ops.JoinNamespace: lambda op: f"join the {_join(op.flag, _NAMESPACES)} namespace {op.path}",
     ops.Cgroup: _cgroup,
     ops.Hook: _hook,
     ops.Listener: lambda op: f"send the filter's notification descriptor to {op.path}",
     ops.Command: lambda op: f"execute {' '.join(op.arguments)}",
     ops.NotifySocket: lambda op: f"pass readiness on to {op.host}",
-    ops.Register: lambda op: f"keep {op.directory}/{op.id or 'ID'} while it runs",
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
     ops.FreshRoot: lambda op: "start from an empty root",

@@ -26,6 +26,7 @@ from sandbox.profile.resolve import Resolver
 from sandbox.profile.rules import policy, state_places
 from sandbox.spec.runtime import (
     ANNOTATION,
+    OCI_VERSION,
     IdMapping,
     Linux,
     Namespace,
@@ -113,7 +114,15 @@ class _Expander:
         process, linux = self._process(rules), self._linux()
         self._note("hostname", "process", "hostname")
         hostname = self.profile.process.hostname or "sandbox"
-        spec = Spec(root=root, hostname=hostname, process=process, linux=linux, annotations=self.annotations)
+        spec = Spec(
+            oci_version=OCI_VERSION,
+            root=root,
+            hostname=hostname,
+            process=process,
+            linux=linux,
+            annotations=self.annotations,
+        )
+        self._annotate("profiles", encode(list(self.request.profiles)).decode(), "--profile")
         if self.profile.process.name is not None:
             origin = self.layered.origin("process", "name")
             self._annotate("name", identifier(self.profile.process.name, origin.text), origin.text)

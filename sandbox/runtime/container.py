@@ -1,4 +1,7 @@
-"""A container of the OCI runtime, as a Python object: what libcontainer's interface offers.
+"""A container, as a Python object: what libcontainer's interface offers.
+
+It is the OCI runtime's, or a sandbox that `sandbox run` holds (`held.py`); that has no configuration of its own, is not
+created and started apart, and goes by itself at its end.
 
     from sandbox import Container
 
@@ -16,6 +19,7 @@ import os
 from sandbox.errors import ContainerError, HostError, NoSuchContainer, NotSupported, PlanError, WrongStatus
 from sandbox.kernel import cgroup
 from sandbox.kernel.process import exit_status, wait_end
+from sandbox.runtime import held
 from sandbox.runtime import processes as members
 from sandbox.runtime.handle import Handle
 from sandbox.runtime.state import Record, State, Status, check_id, remove_left_over
@@ -152,6 +156,8 @@ class Container(Handle):
         from sandbox.spec.runtime import Spec
 
         with self._open() as (place, record):
+            if record.held:
+                raise NotSupported(f"{self.id} was made from profiles", hint="see sandbox spec, and sandbox inspect")
             try:
                 content = kept_config(place.read("plan"))
             except (FileNotFoundError, PlanError):  # another version's; then what the bundle says now
@@ -213,7 +219,8 @@ class Container(Handle):
         """Signal the first process, or all.
 
         SIGKILL for the first process of a container in the host's process namespace kills all, as nobody would be
-        left to end them.  Raises WrongStatus when the first process has ended and not `all` are meant.
+        left to end them.  Of a sandbox the command is meant, not process 1 behind which it stands.  Raises WrongStatus
+        when the first process has ended and not `all` are meant.
         """
         from signal import SIGKILL, pidfd_send_signal  # late: 3 ms
 
@@ -221,12 +228,21 @@ class Container(Handle):
             status = place.status(record)
             if not all and status in (Status.STOPPED, Status.CREATING):
                 raise WrongStatus("container not running")
-            if all or (number == SIGKILL and not members.has_own_pids(record)):
+            if record.held and number == SIGKILL:
+                all = False  # noqa: A001 (with the command they all end)
+            if all or (not record.held and number == SIGKILL and not members.has_own_pids(record)):
                 members.signal_all(record, number)
                 if all:
                     return
             try:
-                pidfd_send_signal(self._adopt(record), number)
+                if record.held:
+                    command = held.command_of(record)
+                    try:
+                        pidfd_send_signal(command, number)
+                    finally:
+                        os.close(command)
+                else:
+                    pidfd_send_signal(self._adopt(record), number)
             except ProcessLookupError as error:
                 if number == SIGKILL:
                     return  # together with all
@@ -282,6 +298,9 @@ class Container(Handle):
         """
         with self._locked() as (place, record):
             status = place.status(record)
+            if record.held and force:
+                held.end(place, record)
+                return
             if status not in (Status.STOPPED, Status.CREATED, Status.CREATING) and not force:
                 raise WrongStatus(f"cannot delete container {self.id} that is not stopped: {status}")
             if status == Status.CREATING:  # by somebody who is no more: we hold the lock
@@ -320,9 +339,10 @@ class Container(Handle):
             with self._open() as (_, record):
                 if self._adopt(record) < 0:
                     return None
-        if not wait_end(self._process, timeout):
+        waited = self._monitor if self._monitor >= 0 else self._process
+        if not wait_end(waited, timeout):
             raise TimeoutError(f"{self.id} has not ended within {timeout:g} s")
-        self._ended = exit_status(self._process)
+        self._ended = exit_status(waited)
         return self._ended
 
     def notify_oom(self) -> Notifications:

@@ -10,6 +10,7 @@ import os
 from sandbox.errors import ContainerError, NoSuchContainer
 from sandbox.kernel import cgroup
 from sandbox.kernel.process import open_process, reap, wait_end
+from sandbox.runtime import held
 from sandbox.runtime import processes as members
 from sandbox.runtime.state import Place, Record, open_container
 
@@ -21,6 +22,7 @@ class Handle:
     """What stands for one container."""
 
     _process = -1  # a pidfd, of the first process
+    _monitor = -1  # a pidfd, of a sandbox's monitor, which has the exit status
     _ended: int | None = None  # its exit status, once known
 
     def __init__(self, place: Place, record: Record, root: str, program: str | None = None) -> None:
@@ -43,10 +45,11 @@ class Handle:
         return f"{self._parent}/{self.id}"
 
     def close(self) -> None:
-        """Let go of the descriptor that stands for its first process; the container stays."""
-        if self._process >= 0:
-            os.close(self._process)
-            self._process = -1
+        """Let go of the descriptors that stand for its processes; the container stays."""
+        for descriptor in (self._process, self._monitor):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._process = self._monitor = -1
 
     def __del__(self) -> None:
         self.close()
@@ -65,7 +68,10 @@ class Handle:
         if self._process < 0 and record.pid:
             try:
                 self._process = open_process(record.pid, record.started)
+                if record.held:
+                    self._monitor = held.monitor_of(record)
             except ProcessLookupError:
+                self.close()
                 return -1
         return self._process
 
@@ -103,7 +109,7 @@ class _Opened:
         place, record = open_container(parent, name)
         self._place = place
         try:
-            if self._lock:
+            if self._lock and not record.held:
                 place.lock()
                 record = place.record()  # whoever held the lock may have written it
             if record.created != created:

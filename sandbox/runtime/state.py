@@ -7,8 +7,12 @@
 
 The first line of state.json has a fixed form, for nsinit to read; the file as a whole is one JSON
 document.  What a file claims is never believed of a process: the status is derived from the one that
-lives or does not.  The lock of the directory is held while a container is made, started or removed,
-not while it runs; what is neither locked nor has a process was left by a creation that was killed.
+lives or does not.
+
+There are two kinds.  Of an OCI container the lock of the directory is held while it is made, started
+or removed, not while it runs.  A sandbox (`sandbox run`) is *held*: its monitor has the lock as long
+as it runs, and removes the directory at its end.  What is not locked, and has no process written down
+or is a sandbox's, was left by somebody who was killed: whoever comes by removes it.
 """
 
 from __future__ import annotations
@@ -31,9 +35,10 @@ LOCK_SECONDS = 5.0
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _ID_LENGTH = 255
+_HELD = '","held":true,'
 
-# What the directory of a container can hold; `pid` is that of a `sandbox run`.
-_MEMBERS = ("state.json.new", "plan", "start-gate", "config.json", "pid", "notify/notify.sock", "state.json")
+# What the directory of a container can hold.
+_MEMBERS = ("state.json.new", "plan", "start-gate", "config.json", "notify/notify.sock", "state.json")
 
 
 class Status:
@@ -93,7 +98,7 @@ class State:
 class Record:
     """What state.json says."""
 
-    __slots__ = ("_text", "cgroup", "created", "id", "pid", "started")
+    __slots__ = ("_text", "cgroup", "created", "held", "id", "pid", "started")
 
     def __init__(self, text: str) -> None:
         """Read the fixed line; the rest when it is wanted.  Raises ValueError."""
@@ -104,6 +109,7 @@ class Record:
         self.started = int(_between(line, '"started":', ","))
         self.created = _between(line, '"created":"', '"')
         self.cgroup = _between(line, '"cgroup":"', '"')  # its directory, "" without one
+        self.held = line.endswith(_HELD)  # a sandbox, whose monitor has the lock
 
     def document(self) -> dict[str, Any]:
         """Return the whole of state.json: `ociVersion`, `bundle`, `rootfs`, `annotations`, `namespaces` …"""
@@ -239,15 +245,16 @@ class Place:
         return Status.CREATED if self.has_gate() else Status.RUNNING
 
     def is_left_over(self) -> bool:
-        """Was this left by a creation that was killed?  If so, we hold its lock."""
+        """Was this left by somebody who was killed?  If so, we hold its lock."""
         try:
             self.lock(0)
         except (ContainerBusy, NoSuchContainer):
             return False
         try:
-            return self.record().pid == 0
+            record = self.record()
         except NoSuchContainer:
             return True
+        return record.pid == 0 or record.held
 
     def remove(self) -> None:
         """Remove the directory, whose lock we hold, and what it holds.  Raises ContainerError."""
@@ -271,13 +278,17 @@ class Place:
 
 
 def open_container(parent: str, name: str) -> tuple[Place, Record]:
-    """Open a container that is there.  Raises NoSuchContainer; what was left by a killed creation is removed."""
+    """Open a container that is there.  Raises NoSuchContainer; what was left by somebody who was killed is removed."""
     place = Place(parent, name)
     try:
         record = place.record()
-        if record.pid == 0 and place.is_left_over():
-            remove_left_over(place)
-            raise NoSuchContainer("container does not exist")
+        # Whose process lives is not locked for that: its owner may come for the lock in this moment.
+        if record.pid == 0 or (record.held and not lives(record.pid, record.started)):
+            if place.is_left_over():
+                remove_left_over(place)
+                raise NoSuchContainer("container does not exist")
+            if record.held:  # it ends right now
+                raise NoSuchContainer("container does not exist")
     except NoSuchContainer:
         if place.is_left_over():
             remove_left_over(place)
@@ -307,7 +318,7 @@ def names(parent: str) -> list[str]:
         try:
             place, _ = open_container(parent, name)
         except (ContainerError, InvalidId):
-            continue  # being made or removed right now, or a `sandbox run`
+            continue  # being made or removed right now
         place.close()
         found.append(name)
     return found

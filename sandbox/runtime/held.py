@@ -1,0 +1,89 @@
+"""What is different about a sandbox: its monitor (`sandbox run`) holds it, waits for its command, and cleans up.
+
+Its first process is, unless the profile says otherwise, one of ours, which takes no signals and whose exit status says
+nothing: signals are for the command behind it, and the status is the monitor's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sandbox.errors import ContainerError
+from sandbox.kernel.process import children, look, open_process, parent, wait_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.runtime.state import Place, Record
+
+_KILL = 9
+START_SECONDS = 2.0
+"""So long is waited for a command that is about to be started."""
+END_SECONDS = 10.0
+"""So long is waited for a sandbox whose command was killed."""
+
+
+def command_of(record: Record) -> int:
+    """Return a pidfd of the sandbox's command.  Raises ProcessLookupError when that has ended."""
+    annotations = record.document().get("annotations") or {}
+    if annotations.get("dev.sandbox.init") != "true":
+        return open_process(record.pid, record.started)
+    end = time.monotonic() + START_SECONDS
+    while True:
+        first = open_process(record.pid, record.started)
+        os.close(first)
+        # The oldest child: those that were left to process 1 stand behind it, and it ends with the command.
+        for pid in children(record.pid)[:1]:
+            found = look(pid)
+            if found is not None and parent(pid) == record.pid:
+                return open_process(pid, found[1])
+        if time.monotonic() > end:
+            raise ProcessLookupError(record.pid)
+        time.sleep(0.002)
+
+
+def monitor_of(record: Record) -> int:
+    """Return a pidfd of the sandbox's monitor.  Raises ProcessLookupError when it has ended."""
+    pid = parent(record.pid)
+    found = look(pid) if pid else None
+    # Looked at again behind it: the first process does not outlive its monitor.
+    if found is None or parent(record.pid) != pid:
+        raise ProcessLookupError(record.pid)
+    descriptor = open_process(pid, found[1])
+    try:
+        os.close(open_process(record.pid, record.started))
+    except ProcessLookupError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def end(place: Place, record: Record) -> None:
+    """Kill the command, and return when the monitor has cleaned up.  Raises ContainerError."""
+    from signal import pidfd_send_signal  # late: 3 ms
+
+    for find in (command_of, _first):
+        try:
+            descriptor = find(record)
+        except ProcessLookupError:
+            break
+        try:
+            pidfd_send_signal(descriptor, _KILL)
+            if wait_end(descriptor, END_SECONDS):
+                break
+        except ProcessLookupError:
+            break
+        finally:
+            os.close(descriptor)
+    limit = time.monotonic() + END_SECONDS
+    while place.is_there():
+        if place.is_left_over():  # the monitor was killed too
+            place.remove()
+            return
+        if time.monotonic() > limit:
+            raise ContainerError(f"{place.id} has not ended", hint="is its monitor stopped? see: sandbox ps")
+        time.sleep(0.002)
+
+
+def _first(record: Record) -> int:
+    return open_process(record.pid, record.started)
