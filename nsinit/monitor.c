@@ -69,6 +69,19 @@ static void register_sandbox(struct monitor *monitor)
 	container_close(&monitor->registered);
 }
 
+/* Signals are held back by now: what is made is removed.  They lie beside the registrations. */
+void monitor_take_stubs(struct monitor *monitor)
+{
+	const struct plan_op *failed;
+	const char *call;
+
+	if (monitor->registered.parent_fd < 0 || monitor->process_fd >= 0)
+		return;
+	cleanup_fd int state_fd = openat(monitor->registered.parent_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (stubs_take(&monitor->stubs, monitor->plan, state_fd, &failed, &call) < 0)
+		monitor_fail_at(monitor, failed, call, "");
+}
+
 /* --- while it runs ---------------------------------------------------------------------------------- */
 
 /* Is there a process 1 of ours, which starts the command and waits for it?  Not for one that joins. */
@@ -340,6 +353,7 @@ void monitor_finish(struct monitor *monitor)
 	}
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
+	stubs_release(&monitor->stubs);
 	state_remove(&monitor->registered);
 	if (monitor->exited || monitor->failed)
 		return;

@@ -8,6 +8,7 @@
 #include "container.h"
 #include "plan.h"
 #include "relay.h"
+#include "stubs.h"
 #include "sync.h"
 
 struct monitor {
@@ -34,6 +35,7 @@ struct monitor {
 	pid_t init; /* our child, to be waited for */
 	struct relay relay;
 	struct container registered; /* the sandbox's directory, held by us */
+	struct stubs stubs;
 	bool created; /* it waits at the start gate */
 	bool ready; /* the command's exec was tried */
 	bool running; /* and has succeeded */
@@ -49,10 +51,11 @@ enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
 	.notify_fd = -1, .watched_fd = -1, \
-	.registered = { .fd = -1, .parent_fd = -1 } }
+	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);
+void monitor_take_stubs(struct monitor *monitor);
 void monitor_start(struct monitor *monitor);
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal);
 void monitor_finish(struct monitor *monitor);

@@ -159,7 +159,8 @@ void monitor_start(struct monitor *monitor)
 		monitor_fail(monitor, OP_ISOLATE, "plan", "");
 		return;
 	}
-	cleanup_fd int cgroup_fd = make_cgroup(monitor);
+	monitor_take_stubs(monitor);
+	cleanup_fd int cgroup_fd = monitor->failed ? -1 : make_cgroup(monitor);
 	if (!monitor->failed)
 		fork_first(monitor, &entry, cgroup_fd);
 	close_fd(&entry.sync_fd);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from sandbox.profile import reference
 from sandbox.profile.resolve import Resolver
 from sandbox.spec.runtime import annotation
 
-SHIPPED = ("base", "build", "shell", "untrusted")
+SHIPPED = ("agent", "base", "build", "shell", "untrusted")
 # The host's own, which differs from machine to machine.
 SYSTEM = ("/bin", "/etc", "/gnu/", "/lib", "/nix/", "/opt", "/run", "/sbin", "/usr", "/var/")
 
 GOLDEN = {
+    "agent": ["tmp @/home 0700", "write @/home/project", "tmp /tmp 1777"],
     "base": ["tmp @/home 0700", "tmp /tmp 1777"],
     "build": ["tmp @/home 0700", "write @/home/project", "tmp /tmp 1777"],
     "shell": ["tmp @/home 0700", "read @/home/.inputrc", "write @/home/project", "tmp /tmp 1777"],
@@ -61,7 +63,10 @@ def options(profile: str) -> tuple[tuple[str, str], ...]:
 def test_what_a_shipped_profile_shows(world: World, profile: str) -> None:
     spec = world.expand(profile, options=options(profile)).spec
     lines = [line for line in world.view(spec) if not line.split()[1].startswith(SYSTEM)]
+    stubs = [f"read {path}" for path in json.loads(spec.annotations.get("dev.sandbox.absent", "{}"))]
+    lines = [line for line in lines if line.replace("@", str(world.top)) not in stubs]
 
+    assert bool(stubs) == (profile == "agent")
     assert sorted(lines) == sorted(GOLDEN[profile])
 
 
@@ -84,7 +89,7 @@ def test_the_system_is_read_only(world: World, profile: str) -> None:
     spec = world.expand(profile, options=options(profile)).spec
     writable = [mount.destination for mount in spec.mounts if mount.type == "bind" and "rro" not in mount.options]
 
-    assert writable == ([str(world.project)] if profile in ("build", "shell") else [])
+    assert writable == ([str(world.project)] if profile in ("agent", "build", "shell") else [])
     assert spec.root is not None
     assert spec.root.readonly
 

@@ -12,7 +12,7 @@ import msgspec
 from sandbox.errors import SandboxError
 from sandbox.profile.expand import Request, kept
 from sandbox.runtime.compilation import compile_request
-from sandbox.spec.runtime import IdMapping, Spec, annotation, encode
+from sandbox.spec.runtime import IdMapping, Mount, Spec, annotation, encode
 
 
 def show(request: Request, command: Sequence[str], *, own_ids: bool) -> None:
@@ -54,8 +54,19 @@ def portable(request: Request, command: Sequence[str], *, own_ids: bool) -> Spec
     patterns = loads(annotation(spec, "keep", "[]"))
     environment = [f"{name}={value}" for name, value in kept(patterns, os.environ).items() if name not in names]
     process = msgspec.structs.replace(spec.process, args=list(command), env=[*spec.process.env, *environment])
-    spec = msgspec.structs.replace(spec, process=process)
+    spec = msgspec.structs.replace(spec, process=process, mounts=_of_what_is_there(spec))
     return spec if own_ids else _as_root(spec, request)
+
+
+def _of_what_is_there(spec: Spec) -> list[Mount]:
+    """Return the mounts but for those on stubs, which no other runtime makes."""
+    stubs = loads(annotation(spec, "absent", "{}"))
+    if stubs:
+        print(
+            "sandbox: note: this spec does not protect what is absent, as no other runtime can: " + ", ".join(stubs),
+            file=sys.stderr,
+        )
+    return [mount for mount in spec.mounts if mount.destination not in stubs]
 
 
 def _as_root(spec: Spec, request: Request) -> Spec:

@@ -94,6 +94,26 @@ def _make(path: str) -> None:
         )
 
 
+def held_stubs(state: str) -> list[str]:
+    """Return the paths at which a sandbox that runs, or was killed, lets something empty lie (`nsinit/stubs.c`)."""
+    directory = f"{state}/stubs"
+    found: list[str] = []
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return found
+    for name in names:
+        if name.startswith("."):
+            continue
+        try:
+            with open(f"{directory}/{name}", "rb") as file:
+                entries = file.read().split(b"\0")
+        except FileNotFoundError:  # that sandbox has just ended
+            continue
+        found += [os.fsdecode(path[1:]) for path in entries[:-1:2]]
+    return found
+
+
 def keep_plan(state: str, name: str, data: bytes) -> int:
     """Write a plan under its name, and return a descriptor open on it for reading.
 

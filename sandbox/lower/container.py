@@ -91,6 +91,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         *namespaces.namespaces(case),
         *hooks.hooks(case),
         record.container(case),
+        *filesystem.absent(case),
         *process.environment(case),
         *filesystem.root(case),
         *filesystem.mounts(case),

@@ -26,6 +26,7 @@ from sandbox.plan.ops import (
     ChangeMount,
     Flag,
     FreshRoot,
+    KeepAbsent,
     MakeDirectory,
     MakeReadOnly,
     MakeSymlink,
@@ -96,6 +97,17 @@ def _symlinks(case: Case, *, mounted: bool) -> list[Step]:
         Step(MakeSymlink(target=link, destination=destination), case.origins[f"annotations.symlinks.{link}"])
         for link, destination in links.items()
         if any(link.startswith(f"{target}/") for target in targets) is mounted
+    ]
+
+
+def absent(case: Case) -> list[Step]:
+    """Let something lie on the host where a name is to stay absent, for the mounts to lie on."""
+    return [
+        Step(
+            KeepAbsent(path=path, file=int(kind.startswith("file:")), content=kind.partition(":")[2]),
+            case.origins[f"annotations.absent.{path}"],
+        )
+        for path, kind in table(case.spec, "absent").items()
     ]
 
 

@@ -145,6 +145,10 @@ class Inputs:
         self._note(_entry(InputKind.NODE, path, status))
         return status
 
+    def absent(self, path: str) -> None:
+        """Write down that `path` is taken for absent, whatever may lie there now."""
+        self._note(Input(InputKind.ABSENT, path))
+
     def kernel(self) -> str:
         """Return the kernel's release."""
         names = os.uname()

@@ -211,6 +211,19 @@ class NotifySocket(Op):
     host: Text
 
 
+@op(0x0F, MONITOR)
+class KeepAbsent(Op):
+    """Let an empty directory, or with `file` a file that holds `content`, lie at `path`, which is absent, while it runs.
+
+    On it something read-only can be mounted inside, so that nobody there can make it.  It is removed when the last
+    sandbox that has it ends, or when another one starts after its monitor was killed.
+    """
+
+    path: Text
+    file: U32 = 0
+    content: Text = ""
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 

@@ -132,6 +132,9 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Listener: lambda op: f"send the filter's notification descriptor to {op.path}",
     ops.Command: lambda op: f"execute {' '.join(op.arguments)}",
     ops.NotifySocket: lambda op: f"pass readiness on to {op.host}",
+    ops.KeepAbsent: lambda op: (
+        f"keep {op.path}, which is absent, out of reach, with something empty there while it runs"
+    ),
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
     ops.FreshRoot: lambda op: "start from an empty root",

@@ -321,6 +321,11 @@ class _Expander:
         self._annotate("symlinks", encode(links).decode(), "filesystem")
         for link, (_, origin) in placed.links.items():
             self.origins[f"annotations.symlinks.{link}"] = origin
+        if rules.absent:
+            stubs = {path: kind for path, (kind, _) in rules.absent.items()}
+            self._annotate("absent", encode(stubs).decode(), "filesystem.protect")
+            for path, (_, origin) in rules.absent.items():
+                self.origins[f"annotations.absent.{path}"] = origin
 
     def _environment(self, process: Process) -> list[str]:
         found = variables(self.layered, self._defaults(), self.inputs)

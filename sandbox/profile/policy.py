@@ -53,6 +53,7 @@ class Policy:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = list(rules)
         self.winners: dict[str, Rule] = {}
+        self.absent: dict[str, tuple[str, str]] = {}  # what is to stay absent: as what a stub lies there, and why
         for path in OWN_DIRECTORIES:
             own = Rule(Access.OWN, path, Resolved(path, (), 0o40755), Origin("", -1, file=False))
             self.winners[path] = own

@@ -25,7 +25,14 @@ _KINDS = (("tmp", Access.TMP), ("read", Access.READ), ("write", Access.WRITE), (
 
 def policy(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, state_dir: str) -> Policy:
     """Return the policy of all layers, checked.  Raises ProfileError."""
-    result = Policy(rules(layered, vocabulary, resolver))
+    if layered.profile.filesystem.protect:
+        from sandbox.profile.protect import protect, see_through_stubs  # late: not every profile has it
+
+        see_through_stubs(state_dir, resolver)
+        result = Policy(rules(layered, vocabulary, resolver))
+        protect(result, layered, vocabulary, resolver)
+    else:
+        result = Policy(rules(layered, vocabulary, resolver))
     for entry in guarded(layered, resolver, state_dir=state_dir):
         guard(result, entry)
     check(result)

@@ -63,6 +63,16 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
             examples=['hide = ["?~/.ssh", "./secrets", "./**/.env"]'],
         ),
     ] = []
+    protect: Annotated[
+        list[str],
+        Meta(
+            description="In a writable tree: neither changed nor removed, and not made where it is absent; it shows nothing. "
+            "What is absent is kept so by an empty directory that lies there, for everyone to see, while the sandbox runs, and is "
+            "gone afterwards; where its parent is absent too, that is kept absent. A wildcard matches what is there when the "
+            "sandbox starts. `write` at the same path, in the same profile or a later layer, lifts it.",
+            examples=['protect = ["./.git/hooks", "./.git/config", "./.envrc"]'],
+        ),
+    ] = []
     tmp: Annotated[
         list[str],
         Meta(description="An empty directory in memory, gone afterwards.", examples=['tmp = ["/tmp", "~"]']),

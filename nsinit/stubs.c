@@ -1,0 +1,297 @@
+/* What a sandbox holds is written down, in a file of its own that it keeps locked, before it is made.  Whose lock is free
+ * is dead, and whoever starts next removes what it held.  A stub that several hold goes with the last of them.
+ *
+ * An entry is 'd' or 'f' and the path, NUL, the content of a file, NUL.  What is removed is empty, or has this very
+ * content: what somebody has put there since is theirs. */
+#define _GNU_SOURCE
+#include "stubs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define DIRECTORY "stubs"
+#define LOCK ".lock"
+#define LIST_MAX (1 << 20)
+#define CONTENT_MAX 64
+
+struct list {
+	size_t size;
+	char *bytes; /* owned */
+};
+
+struct entry {
+	bool file;
+	const char *path, *content;
+};
+
+static const char *next_text(const struct list *list, const char *at, const char **text)
+{
+	size_t left = (size_t)(list->bytes + list->size - at), length = strnlen(at, left);
+
+	*text = at;
+	return length < left ? at + length + 1 : NULL;
+}
+
+/* NULL: there is no more, or its writer was killed in the middle of it, and has not made it. */
+static const char *next_entry(const struct list *list, const char *at, struct entry *entry)
+{
+	at = next_text(list, at, &entry->path);
+	if (at)
+		at = next_text(list, at, &entry->content);
+	if (!at || !entry->path[0])
+		return NULL;
+	entry->file = *entry->path++ == 'f';
+	return at;
+}
+
+static struct list read_list(int fd)
+{
+	struct list list = { 0 };
+	struct stat status;
+
+	if (fstat(fd, &status) < 0 || status.st_size <= 0 || status.st_size > LIST_MAX)
+		return list;
+	list.bytes = malloc((size_t)status.st_size);
+	ssize_t size = list.bytes ? pread(fd, list.bytes, (size_t)status.st_size, 0) : -1;
+	list.size = size > 0 ? (size_t)size : 0;
+	return list;
+}
+
+/* --- the stubs ---------------------------------------------------------------------------------------- */
+
+/* Nothing is followed: the trees are writable for whoever was inside. */
+static int open_parent_of(const char *path, const char **name)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash || !slash[1] || (size_t)(slash - path) >= sizeof(parent)) {
+		errno = EINVAL;
+		return -1;
+	}
+	*name = slash + 1;
+	memcpy(parent, path, (size_t)(slash - path));
+	strcpy(parent + (slash - path), slash == path ? "/" : "");
+	return sys_openat2(AT_FDCWD, parent, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+static bool has_content(int parent_fd, const char *name, const char *content)
+{
+	char found[CONTENT_MAX + 1];
+	struct stat status;
+	cleanup_fd int fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return false;
+	ssize_t size = read(fd, found, sizeof(found));
+	return size >= 0 && (size_t)size == strlen(content) && !memcmp(found, content, (size_t)size);
+}
+
+static void remove_stub(const struct entry *entry)
+{
+	const char *name;
+	cleanup_fd int parent_fd = open_parent_of(entry->path, &name);
+
+	if (parent_fd < 0)
+		return;
+	if (!entry->file)
+		unlinkat(parent_fd, name, AT_REMOVEDIR);
+	else if (has_content(parent_fd, name, entry->content))
+		unlinkat(parent_fd, name, 0);
+}
+
+/* It appears with its content, or not at all: git takes an empty `commondir` for damage. */
+static int make_file(int parent_fd, const char *name, const char *content)
+{
+	char path[32];
+	cleanup_fd int fd = openat(parent_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0) { /* not every file system has them */
+		cleanup_fd int plain_fd = openat(parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+		return plain_fd >= 0 && write_whole(plain_fd, content, strlen(content)) ? 0 : -1;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!write_whole(fd, content, strlen(content)))
+		return -1;
+	return linkat(AT_FDCWD, path, parent_fd, name, AT_SYMLINK_FOLLOW);
+}
+
+/* --- who holds what ------------------------------------------------------------------------------------ */
+
+/* Open what another sandbox has written down; `*alive`: its monitor is there. */
+static int open_list(const struct stubs *stubs, const char *name, bool *alive)
+{
+	int fd = openat(stubs->directory_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	*alive = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+	return fd;
+}
+
+static DIR *open_lists(const struct stubs *stubs)
+{
+	int fd = openat(stubs->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && !directory)
+		close(fd);
+	return directory;
+}
+
+static const char *next_list(DIR *directory, const char *but)
+{
+	const struct dirent *entry;
+
+	while ((entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, but))
+			return entry->d_name;
+	return NULL;
+}
+
+/* Does a sandbox hold `path` that runs, and is not the one called `but`? */
+static bool is_held(const struct stubs *stubs, const char *path, const char *but)
+{
+	DIR *directory = open_lists(stubs);
+	bool held = false, alive;
+	const char *name;
+
+	while (directory && !held && (name = next_list(directory, but))) {
+		cleanup_fd int fd = open_list(stubs, name, &alive);
+		struct list list = alive ? read_list(fd) : (struct list){ 0 };
+		struct entry entry;
+
+		for (const char *at = list.bytes; at && !held && (at = next_entry(&list, at, &entry));)
+			held = !strcmp(entry.path, path);
+		free(list.bytes);
+	}
+	if (directory)
+		closedir(directory);
+	return held;
+}
+
+static void drop(const struct stubs *stubs, int fd, const char *name)
+{
+	struct list list = read_list(fd);
+	struct entry entry;
+
+	for (const char *at = list.bytes; at && (at = next_entry(&list, at, &entry));)
+		if (!is_held(stubs, entry.path, name))
+			remove_stub(&entry);
+	free(list.bytes);
+	unlinkat(stubs->directory_fd, name, 0);
+}
+
+static void sweep(const struct stubs *stubs)
+{
+	DIR *directory = open_lists(stubs);
+	const char *name;
+	bool alive;
+
+	while (directory && (name = next_list(directory, ""))) {
+		cleanup_fd int fd = open_list(stubs, name, &alive);
+		if (fd >= 0 && !alive)
+			drop(stubs, fd, name);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+/* For as long as it is open, nobody else makes or removes. */
+static int lock(const struct stubs *stubs)
+{
+	int fd = openat(stubs->directory_fd, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	while (fd >= 0 && flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			break;
+	return fd;
+}
+
+/* --- a sandbox's own ------------------------------------------------------------------------------------ */
+
+static bool write_entry(int fd, const struct plan_keep_absent *op, const char *path, const char *content)
+{
+	return write_whole(fd, op->file ? "f" : "d", 1) && write_whole(fd, path, strlen(path) + 1) &&
+	       write_whole(fd, content, strlen(content) + 1);
+}
+
+static int make(struct stubs *stubs, const struct plan *plan, const struct plan_keep_absent *op, const char **call)
+{
+	const char *path = plan_text(plan, op->path), *content = plan_text(plan, op->content), *name;
+	struct stat status;
+	cleanup_fd int parent_fd = open_parent_of(path, &name);
+
+	*call = "openat2";
+	if (parent_fd < 0)
+		return -1;
+	bool present = !fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW);
+	if (present && !is_held(stubs, path, stubs->name))
+		return 0; /* somebody has made it since the plan was; it is theirs, and read-only inside */
+	*call = "write";
+	if (!write_entry(stubs->fd, op, path, content))
+		return -1;
+	if (present)
+		return 0;
+	*call = op->file ? "linkat" : "mkdirat";
+	return op->file ? make_file(parent_fd, name, content) : mkdirat(parent_fd, name, 0755);
+}
+
+static int open_own(struct stubs *stubs)
+{
+	uint32_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -1;
+	snprintf(stubs->name, sizeof(stubs->name), "s%08x", random);
+	stubs->fd = openat(stubs->directory_fd, stubs->name, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	return stubs->fd < 0 ? -1 : flock(stubs->fd, LOCK_EX | LOCK_NB);
+}
+
+int stubs_take(struct stubs *stubs, const struct plan *plan, int state_fd, const struct plan_op **failed, const char **call)
+{
+	*failed = plan_find(plan, OP_KEEP_ABSENT);
+	*call = "mkdirat";
+	if (*failed && mkdirat(state_fd, DIRECTORY, 0700) < 0 && errno != EEXIST)
+		return -1;
+	stubs->directory_fd = openat(state_fd, DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (stubs->directory_fd < 0)
+		return *failed ? -1 : 0;
+	cleanup_fd int lock_fd = lock(stubs);
+	*call = "flock";
+	if (lock_fd < 0)
+		return *failed ? -1 : 0;
+	sweep(stubs);
+	if (!*failed)
+		return 0;
+	*call = "openat";
+	if (open_own(stubs) < 0)
+		return -1;
+	for (; *failed; *failed = plan_next(plan, *failed))
+		if ((*failed)->code == OP_KEEP_ABSENT &&
+		    make(stubs, plan, (const struct plan_keep_absent *)*failed, call) < 0)
+			return -1;
+	return 0;
+}
+
+void stubs_release(struct stubs *stubs)
+{
+	if (stubs->fd >= 0) {
+		cleanup_fd int lock_fd = lock(stubs);
+		drop(stubs, stubs->fd, stubs->name);
+	}
+	close_fd(&stubs->fd);
+	close_fd(&stubs->directory_fd);
+	stubs->fd = stubs->directory_fd = -1;
+}
