@@ -44,7 +44,8 @@ MASKED = (
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# Anybody may write to files in /proc/pressure, and have the kernel watch the whole machine for him.
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys", "/proc/sysrq-trigger")
 
 _SHARED_DIRECTORIES = ("/tmp", "/var/tmp", "/dev/shm")  # everyone's, with the sticky bit
 

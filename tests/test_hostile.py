@@ -1,0 +1,178 @@
+"""A hostile program under every shipped profile, and in a plain container: the whole catalogue is tried, and looked at from outside.
+
+What each profile promises is read off its spec, so that a profile that is added is covered at once.  The control shows
+that the attacks are real: in a namespace that only looks like a sandbox they succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from conftest import Sandbox
+from hostile_world import PROMISES, SHIPPED, Ground, catalogue, may_write, promises, spec_of, start_directory, verdicts
+from needs import needs
+
+pytestmark = needs("userns", "gcc")
+
+# What is told to be no boundary in docs/security.md.
+DOCUMENTED = {
+    "descriptor-other-end-of-a-pipe",
+    "lease-on-what-is-shown",
+    "limits-of-init",
+    "mount-sources",
+    "socket-in-a-shared-directory",
+    "watch-what-is-shown",
+}
+# Why an attack cannot be tried, where that may be.
+MISSING = (
+    "no namespaces inside",
+    "no security module",
+    "nothing may be written",
+    "process 1 is this program's",
+    "no such program is shown",
+    "nothing of the system is shown",
+    "no /sys",
+)
+# Where namespaces may be made inside, these are tried with the rights of root in one.
+IN_A_NAMESPACE = {"locked-mounts-in-a-namespace", "copies-of-mounts-in-a-namespace", "another-proc-in-a-namespace"}
+
+
+@pytest.fixture
+def ground(home: Path, project: Path) -> Iterator[Ground]:
+    with ExitStack() as stack:
+        yield Ground(home, project, stack)
+
+
+def run(sandbox: Sandbox, ground: Ground, *options: str) -> dict[str, str]:
+    """Let the program loose in a sandbox with these options; return what became of each attack."""
+    options = (*options, "--read", str(ground.fixed), "--read", str(ground.program))
+    spec = spec_of(sandbox, *options, "true")
+    writable = may_write(spec, ground.project)
+    if writable:
+        options += ("--hide", "./sub/private", "--read", "./sub/fixed")
+    given = promises(spec)
+    command = [str(ground.program), *ground.words(given, writable=writable)]
+    environment = sandbox.environment | {"SECRET_TOKEN": ground.secret, "LD_LIBRARY_PATH": "/nowhere"}
+    result = ground.let_loose([str(sandbox.binary), "run", *options, "--", *command], cwd=sandbox.cwd, env=environment)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = verdicts(result.stdout)
+    ground.assert_untouched()
+    if "network" in given:
+        ground.assert_silence()
+    return found
+
+
+def assert_held(ground: Ground, found: dict[str, str]) -> None:
+    assert list(found) == catalogue(ground.program)
+    assert not {name: how for name, how in found.items() if how.startswith("BROKE")}
+    unexplained = {
+        name: why
+        for name, why in found.items()
+        if why != "held" and not why.startswith("n/a: no such promise") and not any(word in why for word in MISSING)
+    }
+    assert not unexplained
+
+
+@pytest.mark.parametrize("profile", SHIPPED)
+def test_a_hostile_program_under_a_shipped_profile(sandbox: Sandbox, ground: Ground, profile: str) -> None:
+    found = run(sandbox, ground, "-p", profile, *start_directory(profile))
+
+    assert_held(ground, found)
+
+
+def test_under_build_every_attack_is_tried_and_held(sandbox: Sandbox, ground: Ground) -> None:
+    """What is not tried here is known by name, and tried in the next two."""
+    found = run(sandbox, ground, "-p", "build")
+
+    untried = {name for name, verdict in found.items() if verdict != "held"}
+    assert untried - {"security-label"} == DOCUMENTED | IN_A_NAMESPACE
+
+
+def test_with_namespaces_inside_what_covers_something_stays(sandbox: Sandbox, ground: Ground, home: Path) -> None:
+    (home / "nest.toml").write_text('extends = "build"\n[security]\nnested = true\n')
+    options = ("-p", str(home / "nest.toml"), "--read", str(ground.fixed), "--read", str(ground.program))
+    given = promises(spec_of(sandbox, *options, "true"))
+    ground.before = ground.listing()
+    words = ground.words(given, writable=False)
+    result = ground.let_loose(
+        [str(sandbox.binary), "run", *options, "--", str(ground.program), *words],
+        cwd=sandbox.cwd,
+        env=sandbox.environment,
+    )
+    found = verdicts(result.stdout)
+
+    assert not {name: how for name, how in found.items() if how.startswith("BROKE")}
+    assert {found[name] for name in IN_A_NAMESPACE} == {"held"}
+    ground.assert_untouched()
+    ground.assert_silence()
+
+
+@needs("sandbox_oci")
+@pytest.mark.parametrize("network", ["host", "own"])
+def test_a_hostile_program_in_a_plain_container(
+    sandbox: Sandbox, ground: Ground, tmp_path: Path, runtime_dir: Path, network: str
+) -> None:
+    """The bundle of `sandbox-oci spec --rootless`, which has neither a filter nor a process 1 of ours."""
+    engine = str(sandbox.binary.with_name("sandbox-oci"))
+    bundle = tmp_path / "bundle"
+    for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+        (bundle / "rootfs" / name).mkdir(parents=True)
+    (bundle / "rootfs/bin/hostile").write_bytes(ground.program.read_bytes())
+    (bundle / "rootfs/bin/hostile").chmod(0o6755)
+    ground.let_loose([engine, "spec", "--rootless", "--bundle", str(bundle)])
+    spec = json.loads((bundle / "config.json").read_text())
+    if network == "own":
+        spec["linux"]["namespaces"].append({"type": "network"})
+    fixed = {"destination": str(ground.fixed), "type": "bind", "source": str(ground.fixed), "options": ["rbind", "ro"]}
+    spec["mounts"].append(fixed)
+    spec["process"]["terminal"] = False
+    given = promises(spec)
+    # A shell would be process 1; here the program starts itself.
+    spec["process"]["args"] = ["/bin/hostile", *ground.words(given, writable=False)]
+    (bundle / "config.json").write_text(json.dumps(spec))
+    result = ground.let_loose([engine, "run", "--bundle", str(bundle), f"box-{ground.key}"], env=sandbox.environment)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert_held(ground, verdicts(result.stdout))
+    ground.assert_untouched()
+    if network == "own":
+        ground.assert_silence()
+
+
+# Where nothing holds, as root in namespaces in which nothing was shut, each of these succeeds on any machine.
+SUCCEEDS_IN_THE_CONTROL = set(
+    "descriptor-inherited descriptor-reopened hidden-by-name hidden-by-processes hidden-linked hidden-facts environment"
+    " readonly-written readonly-described readonly-moved covered-in-a-writable-tree init-memory init-places init-settings"
+    " proc-written memory-of-the-machine mount-new mount-changed mount-taken-away mount-by-descriptor another-root"
+    " above-the-root locked-mounts-in-a-namespace copies-of-mounts-in-a-namespace call-bpf call-keyctl call-add_key"
+    " call-open_by_handle_at call-clone3 typed-into-the-terminal namespaces-by-unshare namespaces-by-clone"
+    " namespaces-by-clone3 namespaces-by-setns personality abstract-socket socket-that-is-not-shown loopback-of-the-host"
+    " shared-memory keyring-of-the-caller devices-of-the-host trace-init memory-of-init settings-of-init signals-outside"
+    " capabilities new-privileges program-in-memory filter-loosened filter-by-tracing".split()
+)
+# And these where there is no namespace at all.
+SUCCEEDS_OUTSIDE = {"signals-by-owner", "signals-outside", "processes-of-others"}
+
+
+@needs("mountns", "new_proc")
+def test_the_attacks_are_real(ground: Ground) -> None:
+    words = ground.words(set(PROMISES), writable=True)
+    shell = ["sh", "-c", '"$@"; :', "sh", str(ground.program), *words]
+    environment = os.environ | {"SECRET_TOKEN": ground.secret}
+    new = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
+    found = verdicts(ground.let_loose([*new, *shell], env=environment).stdout)
+    outside = verdicts(ground.let_loose([str(ground.program), *sorted(SUCCEEDS_OUTSIDE), *words]).stdout)
+
+    assert set() == SUCCEEDS_IN_THE_CONTROL - {name for name, how in found.items() if how.startswith("BROKE")}
+    assert set(outside) == {name for name, how in outside.items() if how.startswith("BROKE")}
+    # Which the host side notices, too.
+    with pytest.raises(AssertionError):
+        ground.assert_untouched()
+    with pytest.raises(AssertionError):
+        ground.assert_silence()
