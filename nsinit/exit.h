@@ -1,6 +1,7 @@
 /* Exit statuses of our own, those of the shell and of env(1); sandbox/errors.py has the same. */
 #pragma once
 
+#define EXIT_TIMED_OUT 124
 #define EXIT_OWN_FAILURE 125
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127

@@ -108,6 +108,16 @@ static int execute(struct run *run)
 	return 0;
 }
 
+static void pass_on(pid_t child, const struct sync_message *wanted)
+{
+	/* All that we see but ourselves. */
+	if (wanted->flag == TO_ALL && kill(-1, (int)wanted->number) == 0)
+		return;
+	/* A child that leads no group yet holds the signal back until it is the command. */
+	if (wanted->flag == TO_COMMAND || kill(-child, (int)wanted->number) < 0)
+		kill(child, (int)wanted->number);
+}
+
 _Noreturn void reap(struct run *run, pid_t child)
 {
 	struct sync_message message = { .type = SYNC_EXIT };
@@ -148,9 +158,8 @@ _Noreturn void reap(struct run *run, pid_t child)
 		struct sync_message wanted;
 		if (sync_receive(run->sync_fd, &wanted, NULL) <= 0)
 			_exit(EXIT_OWN_FAILURE); /* without a monitor nothing stays */
-		/* A child that leads no group yet holds the signal back until it is the command. */
-		if (wanted.type == SYNC_SIGNAL && (!wanted.flag || kill(-child, (int)wanted.number) < 0))
-			kill(child, (int)wanted.number);
+		if (wanted.type == SYNC_SIGNAL)
+			pass_on(child, &wanted);
 	}
 }
 

@@ -16,11 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "hooks.h"
 #include "listener.h"
 #include "notify.h"
 #include "passing.h"
 #include "python.h"
+#include "signals.h"
 #include "state.h"
 #include "sys.h"
 
@@ -85,56 +87,9 @@ void monitor_take_stubs(struct monitor *monitor)
 /* --- while it runs ---------------------------------------------------------------------------------- */
 
 /* Is there a process 1 of ours, which starts the command and waits for it?  Not for one that joins. */
-static bool has_reaper(const struct monitor *monitor)
+bool monitor_has_reaper(const struct monitor *monitor)
 {
 	return monitor->process_fd < 0 && plan_find(monitor->plan, OP_REAPER);
-}
-
-static void send_signal(struct monitor *monitor, uint32_t number, bool to_group)
-{
-	struct sync_message message = { .type = SYNC_SIGNAL, .number = number, .flag = to_group };
-
-	if (has_reaper(monitor))
-		sync_send(monitor->sync_fd, &message);
-	else if (!to_group || kill(-monitor->init, (int)number) < 0)
-		kill(monitor->init, (int)number);
-}
-
-/* The shell's stop and go: the sandbox stops with us, and the terminal is the shell's meanwhile. */
-static void stop(struct monitor *monitor)
-{
-	send_signal(monitor, SIGSTOP, true);
-	relay_restore(&monitor->relay);
-	raise(SIGSTOP);
-}
-
-static void pass_signal(struct monitor *monitor)
-{
-	struct signalfd_siginfo info;
-
-	if (read(monitor->signals_fd, &info, sizeof(info)) != sizeof(info))
-		return;
-	switch (info.ssi_signo) {
-	case SIGCHLD:
-		break;
-	case SIGTSTP:
-		stop(monitor);
-		break;
-	case SIGCONT:
-		relay_resume(&monitor->relay);
-		send_signal(monitor, SIGCONT, true);
-		break;
-	case SIGWINCH:
-		if (monitor->relay.replaced)
-			relay_window(&monitor->relay);
-		else
-			send_signal(monitor, SIGWINCH, false);
-		break;
-	default:
-		relay_hurry(&monitor->relay, info.ssi_signo);
-		/* The terminal signals a whole process group: the command's is another one. */
-		send_signal(monitor, info.ssi_signo, info.ssi_code == SI_KERNEL);
-	}
 }
 
 /* A pipe of the command's ends when the command closes it, not only when we end. */
@@ -254,6 +209,7 @@ static bool take_message(struct monitor *monitor)
 		break;
 	case SYNC_READY:
 		monitor->ready = true;
+		deadline_start(monitor);
 		release_streams(&monitor->relay);
 		break;
 	case SYNC_FAILURE:
@@ -300,13 +256,14 @@ static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 /* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
-	enum { SIGNALS, SYNC, NOTIFY, WATCHED, RELAY, EVENTS = RELAY + RELAY_EVENTS };
-	bool reaped = has_reaper(monitor);
+	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, RELAY, EVENTS = RELAY + RELAY_EVENTS };
+	bool reaped = monitor_has_reaper(monitor);
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
 		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
 		[NOTIFY] = { .fd = monitor->notify_fd, .events = POLLIN },
 		[WATCHED] = { .fd = monitor->watched_fd, .events = POLLIN },
+		[DEADLINE] = { .fd = monitor->deadline.fd, .events = POLLIN },
 	};
 
 	/* Its end may have been noticed on the way to the goal before. */
@@ -322,10 +279,12 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		relay_resume(&monitor->relay);
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (events[SIGNALS].revents) {
-			pass_signal(monitor);
+			signals_pass(monitor);
 			if (!reaped && has_ended(monitor))
 				return;
 		}
+		if (events[DEADLINE].revents)
+			deadline_pass(monitor);
 		if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
 			monitor->notified = true;
 		if (events[WATCHED].revents && !events[SYNC].revents)
@@ -357,7 +316,8 @@ void monitor_finish(struct monitor *monitor)
 	state_remove(&monitor->registered);
 	if (monitor->exited || monitor->failed)
 		return;
-	if (monitor->ready && !has_reaper(monitor)) {
+	/* Its first process may have been killed when the time was over. */
+	if (monitor->deadline.reached || (monitor->ready && !monitor_has_reaper(monitor))) {
 		monitor->exited = true;
 		monitor->status = status;
 		return;
@@ -400,6 +360,8 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
 		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (!monitor.failed && deadline_prepare(&monitor) < 0)
+		monitor_fail(&monitor, OP_TIME_LIMIT, "timerfd_create", "");
 	if (!monitor.failed)
 		register_sandbox(&monitor);
 	if (!monitor.failed)
@@ -409,6 +371,10 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	monitor_finish(&monitor);
 	if (monitor.failed)
 		return python_explain(self, plan_fd, &monitor.failure, command);
+	if (monitor.deadline.reached) {
+		deadline_explain(&monitor);
+		return EXIT_TIMED_OUT;
+	}
 	end_as_interrupted(&monitor);
 	return monitor_exit_status(&monitor);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "container.h"
+#include "deadline.h"
 #include "plan.h"
 #include "relay.h"
 #include "stubs.h"
@@ -34,6 +35,7 @@ struct monitor {
 	sigset_t signals; /* the caller's mask */
 	pid_t init; /* our child, to be waited for */
 	struct relay relay;
+	struct deadline deadline;
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
 	bool created; /* it waits at the start gate */
@@ -50,7 +52,7 @@ struct monitor {
 enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
-	.notify_fd = -1, .watched_fd = -1, \
+	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, \
 	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
@@ -59,6 +61,7 @@ void monitor_take_stubs(struct monitor *monitor);
 void monitor_start(struct monitor *monitor);
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal);
 void monitor_finish(struct monitor *monitor);
+bool monitor_has_reaper(const struct monitor *monitor);
 int monitor_exit_status(const struct monitor *monitor);
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status);
 

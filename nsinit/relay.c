@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -17,6 +18,19 @@
 void relay_none(struct relay *relay)
 {
 	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1 };
+}
+
+/* A terminal takes a whole piece or waits, and may have room for less: somebody who does not read it would make us deaf.
+ * So it is opened once more; the caller's own description stays as it is. */
+static int without_waiting(int fd)
+{
+	char path[32];
+
+	if (!isatty(fd))
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int own_fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own_fd < 0 ? fd : own_fd;
 }
 
 /* A terminal of the caller's never goes inside: through any descriptor of it a contained program could read keys,
@@ -42,6 +56,8 @@ int relay_prepare(struct relay *relay, uint32_t mode)
 		relay->output_fd = outputs & 2 ? 1 : 2;
 	else if (relay->replaced)
 		relay->output_fd = relay->terminal; /* the echo of what is typed is nobody's output */
+	if (relay->terminal >= 0)
+		relay->output_fd = without_waiting(relay->output_fd);
 	if (relay->terminal >= 0 && tcgetattr(relay->terminal, &relay->saved) < 0)
 		relay->terminal = -1;
 	if (relay->piped & 6) {

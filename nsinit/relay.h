@@ -24,7 +24,7 @@ struct relay {
 	unsigned int piped; /* those that are a terminal outside, and inside a pipe or, for input, nothing (bits) */
 	int pipe_fd; /* owned; the end of that pipe for the sandbox, until it has been started */
 	int terminal; /* the caller's: 0, 1 or 2; -1 without one */
-	int output_fd; /* not owned; where the sandbox's output goes */
+	int output_fd; /* where the sandbox's output goes */
 	int master_fd; /* owned; where the output comes from: the terminal that the sandbox has made, or the pipe; else -1 */
 	int slave_fd; /* owned; held so that a command that closes its terminal does not lose it */
 	bool keep_newlines; /* the sandbox's terminal has ONLCR cleared, as runc's */

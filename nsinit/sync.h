@@ -6,11 +6,14 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
+/* Whose a signal is. */
+enum signal_target { TO_COMMAND, TO_GROUP, TO_ALL };
+
 enum sync_type {
 	/* to init */
 	SYNC_HELLO = 1, /* what only the host's side knows */
 	SYNC_MAPPED, /* the helpers have filled the id maps */
-	SYNC_SIGNAL, /* pass `number` to the command; `flag`: to its process group */
+	SYNC_SIGNAL, /* pass `number` on; `flag`: enum signal_target */
 	SYNC_RESUME, /* what was asked for has been done: HOOKS are run, what was CREATED is written down */
 	SYNC_START, /* go through the start gate */
 	/* to the monitor */

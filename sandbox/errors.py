@@ -23,6 +23,7 @@ stands apart, is imperative, and is true on this host.
 from __future__ import annotations
 
 # Exit statuses of `sandbox run`, those of the shell and of env(1), timeout(1).
+EXIT_TIMED_OUT = 124
 EXIT_OWN_FAILURE = 125
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127

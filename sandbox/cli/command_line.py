@@ -52,7 +52,7 @@ def request(values: Values) -> Request:
     """Return the request that the option values make."""
     options: list[tuple[str, str]] = []
     for option in OPTIONS:
-        if option.key:
+        if option.key and (option.negatable or values.get(option.field) is not False):
             options += [(option.key, text) for text in _texts(values.get(option.field))]
     try:
         directory = os.getcwd()

@@ -57,6 +57,36 @@ OPTIONS = (
     Option("--network", "none: loopback only; host: the host's network.", "network.mode", metavar="none|host"),
     Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY"),
     Option("--hostname", "The host name inside.", "process.hostname", metavar="NAME"),
+    Option(
+        "--user",
+        "Be UID and GID inside; outside it is you.",
+        "user",
+        metavar="UID[:GID]",
+    ),
+    Option(
+        "--keep-env",
+        "Keep all of the caller's variables but those that the profile unsets.",
+        "environment.keep_all",
+    ),
+    Option(
+        "--init",
+        "A small process 1 reaps orphans and passes signals on, or the command is process 1 itself.",
+        "process.init",
+        negatable=True,
+    ),
+    Option(
+        "--timeout",
+        "End it after DURATION, with exit status 124.",
+        "limits.timeout",
+        metavar="DURATION",
+    ),
+    Option(
+        "--timeout-grace",
+        "Kill what is left DURATION later; 10s by default.",
+        "limits.timeout_grace",
+        metavar="DURATION",
+    ),
+    Option("--strict", "Fail where a limit cannot be had, rather than warn.", "limits.strict"),
     Option("--tty", "A terminal of the sandbox's own, or none; otherwise as found.", "process.tty", negatable=True),
     Option("--name", "The sandbox's name while it runs.", "process.name", metavar="ID", verbs=("run",)),
     Option(

@@ -7,6 +7,7 @@ from posixpath import dirname, normpath
 from sandbox.errors import SpecError
 from sandbox.lower.resources import Setting, settings
 from sandbox.plan.ops import Cgroup, Notice, Step
+from sandbox.spec.annotations import annotation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ def notices(case: Case) -> list[Step]:
                 raise SpecError("is not supported", where=case.origins[f"linux.resources.{key}"], hint="leave it out")
     if case.linux.cgroups_path:
         raise SpecError("is not supported", where=case.origins["linux.cgroupsPath"], hint="leave it out")
+    if asked and annotation(case.spec, "strict") == "true":
+        raise SpecError(
+            f"not in force yet: {', '.join(case.origins[place] for place, _ in asked)}",
+            where=case.origins["annotations.strict"],
+            hint="\n".join(cure for _, cure in asked),
+        )
     return [
         Step(Notice(text=f"warning: {case.origins[place]}: is not in force yet\n  hint: {cure}"), case.origins[place])
         for place, cure in asked

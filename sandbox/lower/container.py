@@ -14,6 +14,7 @@ from sandbox.lower import (
     record,
     scheduling,
     seccomp,
+    watch,
 )
 from sandbox.lower.host import Call, Case, Host, Origins
 from sandbox.lower.mount_options import target_of
@@ -92,6 +93,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         *hooks.hooks(case),
         record.container(case),
         *filesystem.absent(case),
+        *watch.time_limit(case),
         *process.environment(case),
         *filesystem.root(case),
         *filesystem.mounts(case),

@@ -224,6 +224,16 @@ class KeepAbsent(Op):
     content: Text = ""
 
 
+@op(0x50, MONITOR)
+class TimeLimit(Op):
+    """Ask everything inside to end after `milliseconds`, counted from the command's start, kill it `grace` later, and
+    say `text`."""
+
+    milliseconds: U64
+    grace: U64
+    text: Text
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 

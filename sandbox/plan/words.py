@@ -137,6 +137,9 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ),
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
+    ops.TimeLimit: lambda op: (
+        f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
+    ),
     ops.FreshRoot: lambda op: "start from an empty root",
     ops.BindRoot: lambda op: f"take {op.source} as the root",
     ops.MakeSymlink: lambda op: f"make {op.target} a symlink to {op.destination}",

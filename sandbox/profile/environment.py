@@ -30,6 +30,8 @@ class Variables(NamedTuple):
 def variables(layered: Layered, defaults: Mapping[str, str], inputs: Inputs) -> Variables:
     """Return what the layers say together; of a name that several of them mention the last decides."""
     result = Variables([], {name: (value, f"default: {name}") for name, value in defaults.items()})
+    if layered.profile.environment.keep_all:
+        _keep(result, "*", defaults)  # first of all: what any layer says of a variable holds
     for _, kind, index, text in sorted(_statements(layered)):
         if kind == _SET:
             origin = layered.origin("environment", "set", text)

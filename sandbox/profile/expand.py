@@ -184,6 +184,10 @@ class _Expander:
         if self.profile.limits.timeout is not None:
             where = self.layered.origin("limits", "timeout").text
             self._annotate("timeout", limits.seconds(self.profile.limits.timeout, where), where)
+            where = self.layered.origin("limits", "timeout_grace").text
+            self._annotate("timeoutGrace", limits.grace(self.profile.limits.timeout_grace, where), where)
+        if self.profile.limits.strict:
+            self._annotate("strict", "true", self.layered.origin("limits", "strict").text)
         process = Process(
             terminal=section.tty is True,
             user=self._user(),

@@ -14,6 +14,7 @@ RLIMITS = [
     *("rtprio", "rttime", "sigpending", "stack"),
 ]
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY
+GRACE = 10  # seconds between the request to end and the end, as from podman and docker
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -38,6 +39,13 @@ def seconds(value: float | str, where: str) -> str:
     if not 0 < count < 2**31:
         raise ProfileError(f'"{value}" is not a time', where=where, hint='write "90s", "15m" or "2h"')
     return f"{count:.3f}".rstrip("0").rstrip(".")
+
+
+def grace(value: float | str | None, where: str) -> str:
+    """Return what `seconds` does; nothing at all is a time, too.  Raises ProfileError."""
+    if value is None:
+        return f"{GRACE}"
+    return "0" if str(value).strip() in ("0", "0s") else seconds(value, where)
 
 
 def rlimits(layered: Layered) -> list[tuple[Rlimit, str]]:

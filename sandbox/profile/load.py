@@ -23,7 +23,12 @@ from sandbox.profile.schema import Profile
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # How the options of the command line are spelled whose name is not the last part of their key.
-_SPELLINGS = {"network.mode": "--network", "environment": "--env"}
+_SPELLINGS = {
+    "network.mode": "--network",
+    "environment": "--env",
+    "environment.keep_all": "--keep-env",
+    "limits.timeout_grace": "--timeout-grace",
+}
 
 
 class Origin(NamedTuple):
@@ -162,6 +167,11 @@ def command_line(options: tuple[tuple[str, str], ...]) -> Layer:
                 words["environment", "set", name] = f"{option} {name}"
                 continue
             key, value = "environment.keep", name
+        if key == "user":
+            for name, number in user_ids(value, option).items():
+                raw.setdefault("user", {})[name] = number
+                words["user", name] = f"{option} {value}"
+            continue
         table, _, name = key.partition(".")
         if key in _LISTS:
             elements = raw.setdefault(table, {}).setdefault(name, [])
@@ -171,6 +181,19 @@ def command_line(options: tuple[tuple[str, str], ...]) -> Layer:
             raw.setdefault(table, {})[name] = value
             words[table, name] = option if value in ("true", "false") else f"{option} {value}"
     return Layer("", "", _converted(raw, words), {}, words)
+
+
+def user_ids(text: str, where: str) -> dict[str, str]:
+    """Return uid and, if it is named, gid of UID[:GID], as decimal numbers.
+
+    Nothing is guessed: a name would be one thing here and another one inside, and a number with a sign, blanks or a
+    leading zero could be meant otherwise (crun's `exec -u`).  Raises ProfileError.
+    """
+    ids = dict(zip(("uid", "gid"), text.split(":", 1), strict=False))
+    for number in ids.values():
+        if not (number.isascii() and number.isdigit()) or (number[0] == "0" and number != "0"):
+            raise ProfileError(f'"{text}" is not UID or UID:GID', where=where, hint="write numbers: --user 0:0")
+    return ids
 
 
 _LISTS = ("filesystem.read", "filesystem.write", "filesystem.hide", "filesystem.tmp", "environment.keep")

@@ -100,6 +100,14 @@ class EnvironmentSection(Section, frozen=True, kw_only=True):
             examples=['set = { CI = "1", GOPATH = "$HOME/go" }'],
         ),
     ] = {}
+    keep_all: Annotated[
+        bool | None,
+        Meta(
+            description="All variables are passed in, tokens among them, but for those that some layer sets or unsets. "
+            "Default: false.",
+            examples=["keep_all = true"],
+        ),
+    ] = None
     unset: Annotated[
         list[str],
         Meta(
@@ -159,8 +167,24 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     timeout: Annotated[
         int | float | str | None,
         Meta(
-            description="Not in force yet, and said so. End the command after this time: seconds, or with `ms`, `s`, `m`, `h`, `d`.",
+            description="End the command after this time, counted from its start: seconds, or with `ms`, `s`, `m`, `h`, `d`. "
+            "Everything inside gets SIGTERM, and the exit status is 124. While you have stopped the sandbox (Ctrl-Z), or the "
+            "machine sleeps, the clock stands.",
             examples=['timeout = "90s"'],
+        ),
+    ] = None
+    timeout_grace: Annotated[
+        int | float | str | None,
+        Meta(
+            description="What is left inside this time after `timeout` is killed. Default: 10 seconds.",
+            examples=['timeout_grace = "2s"'],
+        ),
+    ] = None
+    strict: Annotated[
+        bool | None,
+        Meta(
+            description="A limit that cannot be had is an error, rather than a warning. Default: false.",
+            examples=["strict = true"],
         ),
     ] = None
 

@@ -1,0 +1,8 @@
+#pragma once
+
+#include "sync.h"
+
+struct monitor;
+
+void signals_send(struct monitor *monitor, int number, enum signal_target target);
+void signals_pass(struct monitor *monitor);
