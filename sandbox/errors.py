@@ -97,12 +97,12 @@ class NotSupported(ContainerError):  # noqa: N818
 
 def describe(error: SandboxError) -> str:
     """Return the lines in which `error` is shown to a person, without a final newline."""
-    lines = [f"sandbox: {_printable(str(error))}"]
-    lines += [f"  hint: {_printable(line)}" for line in error.hint.splitlines()]
+    lines = [f"sandbox: {printable(str(error))}"]
+    lines += [f"  hint: {printable(line)}" for line in error.hint.splitlines()]
     return "\n".join(lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return `text` without what a terminal would take for a command: names come from where others write."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "replace").decode()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from sandbox.errors import printable
+
 PIPE_WIDTH = 2000  # of a pipe nobody knows the width, and whoever reads it folds it
 
 
@@ -17,7 +19,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in columns:
         table.add_column(name, overflow="fold", style="dim" if name == "from" else "")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     if sys.stdout.isatty():
         Console(highlight=False, markup=False, emoji=False).print(table)
         return
