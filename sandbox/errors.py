@@ -33,6 +33,7 @@ class SandboxError(Exception):
     """One clear line for the user and, where we know it, the way out."""
 
     exit_code = EXIT_OWN_FAILURE
+    details: tuple[str, ...] = ()  # further lines, where one message has several reasons
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
@@ -98,8 +99,17 @@ class NotSupported(ContainerError):  # noqa: N818
 def describe(error: SandboxError) -> str:
     """Return the lines in which `error` is shown to a person, without a final newline."""
     lines = [f"sandbox: {printable(str(error))}"]
+    lines += [f"  {printable(line)}" for line in error.details]
     lines += [f"  hint: {printable(line)}" for line in error.hint.splitlines()]
     return "\n".join(lines)
+
+
+def say_notes(notes: tuple[str, ...]) -> None:
+    """Say what is no error, but should be known."""
+    import sys  # late: an engine has notes of its own kind
+
+    for note in notes:
+        print(f"sandbox: note: {printable(note)}", file=sys.stderr)  # noqa: T201 (as the command line does)
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ from profile_world import World
 from sandbox.errors import ProfileError
 from sandbox.plan.inputs import InputKind, Inputs
 from sandbox.profile import load
-from sandbox.profile.expand import layers
+from sandbox.profile.expand import Request, layers
 from sandbox.profile.load import available, key_text
 
 
@@ -24,7 +24,7 @@ def shown(world: World, *profiles: str) -> dict[str, tuple[object, str]]:
     inputs = Inputs(environment=world.environment)
     return {
         entry.key: (entry.value, entry.origin.replace("~/.config/sandbox/profiles/", ""))
-        for entry in layers(profiles, str(world.cwd), inputs)
+        for entry in layers(Request(profiles, (), str(world.cwd), 1000, 1000), inputs, state_dir="")[0]
     }
 
 

@@ -13,7 +13,7 @@ import typer
 
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.options import OPTIONS
-from sandbox.errors import EXIT_OWN_FAILURE
+from sandbox.errors import EXIT_OWN_FAILURE, say_notes
 
 app = typer.Typer(
     name="sandbox",
@@ -136,6 +136,7 @@ def explain(**values: Any) -> None:
     as_json = values.pop("as_json")
     values.pop("command")  # `run` is easily changed into `explain`, and a plan holds for any command
     compilation = compile_request(request(values))
+    say_notes(compilation.expansion.notes)
     if as_json:
         verb.show_json(compilation)
     else:
@@ -152,12 +153,54 @@ def profile_list() -> None:
 
 @profile_app.command("show")
 def profile_show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile's name or file.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A profile's name or file.", show_default=False)
+    ] = None,
 ) -> None:
-    """Show a profile after inheritance, each value with where it comes from."""
+    """Show a profile after inheritance, each value with where it comes from.
+
+    Without NAME: what a run in this directory would use, a project's .sandbox.toml included.
+    """
     from sandbox.cli.profile import show
 
     show(name)
+
+
+@profile_app.command("trust")
+def profile_trust(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A project's .sandbox.toml.", show_default=False)
+    ] = None,
+    *,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option("--profile", "-p", metavar="NAME|PATH", help="Approve it over this profile.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
+    as_list: Annotated[bool, typer.Option("--list", help="Print what is trusted.", show_default=False)] = False,
+) -> None:
+    """Show what a project's .sandbox.toml asks for beyond your profile, and approve exactly this content.
+
+    Without FILE: the one that a run in this directory would find. Any change to it asks anew.
+    """
+    from sandbox.cli import trust
+
+    if as_list:
+        trust.show_list()
+    else:
+        trust.trust(file, tuple(profile or ()), yes=yes)
+
+
+@profile_app.command("untrust")
+def profile_untrust(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A project's .sandbox.toml.", show_default=False)
+    ] = None,
+) -> None:
+    """Take back every approval of a project's .sandbox.toml."""
+    from sandbox.cli import trust
+
+    trust.untrust(file)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)

@@ -58,12 +58,14 @@ def request(values: Values) -> Request:
         directory = os.getcwd()
     except OSError as error:
         raise UsageError(f"the working directory is gone: {error.strerror}", hint="go to another one: cd ~") from error
+    profiles = tuple(_texts(values.get("profile")))
     return Request(
-        profiles=tuple(_texts(values.get("profile"))) or (DEFAULT_PROFILE,),
+        profiles=profiles or (DEFAULT_PROFILE,),
         options=tuple(options),
         cwd=directory,
         uid=os.geteuid(),
         gid=os.getegid(),
+        project="" if values.get("project") is False else "over" if profiles else "base",
     )
 
 

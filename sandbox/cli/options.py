@@ -43,6 +43,11 @@ OPTIONS = (
         metavar="NAME|PATH",
         repeat=True,
     ),
+    Option(
+        "--project",
+        "Lay the project's .sandbox.toml over the profile; otherwise do not look for one.",
+        negatable=True,
+    ),
     Option("--read", "Let PATH be read inside.", "filesystem.read", metavar="PATH", repeat=True),
     Option("--write", "Let PATH be read and written inside.", "filesystem.write", metavar="PATH", repeat=True),
     Option("--hide", "Hide PATH, whatever else shows it.", "filesystem.hide", metavar="PATH", repeat=True),

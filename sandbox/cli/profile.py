@@ -6,8 +6,10 @@ import os
 
 import msgspec
 
+from sandbox.cli.command_line import request
 from sandbox.cli.tables import show_table
-from sandbox.errors import ProfileError
+from sandbox.errors import ProfileError, say_notes
+from sandbox.kernel.state import state_dir
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.expand import layers
 from sandbox.profile.load import available, parse, shipped_directory
@@ -31,9 +33,12 @@ def _description(name: str, path: str) -> str:
         return f"cannot be read: {error}"
 
 
-def show(name: str) -> None:
-    """Print a profile after inheritance, each value with where it was written."""
-    shown = layers((name,), os.getcwd(), Inputs())
+def show(name: str | None) -> None:
+    """Print a profile, or what is in force in this directory, each value with where it was written."""
+    inputs = Inputs()
+    asked = request({"profile": name, "project": False} if name else {})
+    shown, notes = layers(asked, inputs, state_dir=state_dir(inputs))
+    say_notes(notes)
     show_table(("key", "from", "value"), ((row.key, row.origin, _text(row.value)) for row in shown))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sandbox.cli.command_line import Call, Values, request
-from sandbox.errors import HostError, UsageError
+from sandbox.errors import HostError, UsageError, say_notes
 from sandbox.kernel.state import keep_plan, plan_in_memory
 from sandbox.plan.encode import encode
 from sandbox.runtime.compilation import compile_request
@@ -21,6 +21,7 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
         raise UsageError("no command was given", hint="sandbox run [OPTIONS] [--] COMMAND [ARG…]")
     started = time.monotonic()
     compilation = compile_request(request(values), key=call.key)
+    say_notes(compilation.expansion.notes)
     if values.get("dry_run"):
         from sandbox.cli.explain import show  # late: for this option alone
 

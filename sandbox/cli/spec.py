@@ -9,7 +9,7 @@ from json import loads
 
 import msgspec
 
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, say_notes
 from sandbox.profile.expand import Request, kept
 from sandbox.runtime.compilation import compile_request
 from sandbox.spec.runtime import IdMapping, Mount, Spec, annotation, encode
@@ -48,7 +48,9 @@ def portable(request: Request, command: Sequence[str], *, own_ids: bool) -> Spec
     an ordinary user, has to be that user as id 0 inside (it gives its pipes and its fifo to id 0),
     so that the caller becomes id 0 unless `own_ids`, which crun can run.
     """
-    spec = compile_request(request).expansion.spec
+    expansion = compile_request(request).expansion
+    say_notes(expansion.notes)
+    spec = expansion.spec
     assert spec.process is not None
     names = {variable.partition("=")[0] for variable in spec.process.env}
     patterns = loads(annotation(spec, "keep", "[]"))

@@ -90,9 +90,16 @@ class Inputs:
 
     def read(self, path: str) -> bytes:
         """Return the content of a regular file.  Raises OSError, after writing down that it was absent."""
+        return self._read(path, 0)[0]
+
+    def read_itself(self, path: str) -> tuple[bytes, os.stat_result]:
+        """As `read`, of the file at `path` itself, and with what that file was: a symlink raises OSError (ELOOP)."""
+        return self._read(path, os.O_NOFOLLOW)
+
+    def _read(self, path: str, flags: int) -> tuple[bytes, os.stat_result]:
         try:
             # Nonblocking: somebody may have put a fifo there.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags)
         except FileNotFoundError:
             self._note(Input(InputKind.ABSENT, path))
             raise
@@ -106,7 +113,7 @@ class Inputs:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise OSError(EFBIG, f"larger than {LARGEST_FILE >> 20} MiB", path)
-        return content
+        return content, status
 
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a directory, [] if it is absent or no directory.

@@ -6,8 +6,6 @@ through `Inputs` alone, so that a plan made from the result knows when it is sta
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from msgspec.json import encode
@@ -16,13 +14,13 @@ from sandbox.errors import HostError, ProfileError
 from sandbox.kernel.ids import Range, account, subordinate
 from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
-from sandbox.profile.environment import SEARCH_PATH, kept, variables
+from sandbox.profile.environment import kept, variables
 from sandbox.profile.fragment import merge_fragment
 from sandbox.profile.identity import capabilities, check_capabilities, id_map, identifier, inside_id
-from sandbox.profile.load import Layered, Origin, key_text, load
-from sandbox.profile.paths import Vocabulary, below
+from sandbox.profile.load import Origin
+from sandbox.profile.paths import below
 from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested
-from sandbox.profile.resolve import Resolver
+from sandbox.profile.request import Eye, Request, layers
 from sandbox.profile.rules import policy, state_places
 from sandbox.spec.runtime import (
     ANNOTATION,
@@ -44,44 +42,13 @@ __all__ = ["Expansion", "Request", "expand", "kept", "layers"]
 NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "cgroup")
 
 
-class Request(NamedTuple):
-    """What was asked for, by whom and from where."""
-
-    profiles: tuple[str, ...]
-    options: tuple[tuple[str, str], ...]  # profile key, value: ("filesystem.read", "/srv")
-    cwd: str  # absolute, as getcwd(2) says
-    uid: int
-    gid: int
-
-
 class Expansion(NamedTuple):
     """A spec, and where its parts come from."""
 
     spec: Spec
     origins: dict[str, str]  # "mounts[3]" → "build.toml:12: filesystem.write[0]"
     keep: list[str]  # patterns of variables that are passed in when the command starts
-
-
-class Shown(NamedTuple):
-    """A value as `sandbox profile show` prints it."""
-
-    key: str
-    value: object
-    origin: str
-
-
-def layers(profiles: tuple[str, ...], cwd: str, inputs: Inputs) -> list[Shown]:
-    """Return each value of `profiles` after inheritance, in the order of the schema, with its origin."""
-    layered = load(profiles, (), cwd, inputs)
-    result = []
-    for key, origin in layered.origins.items():
-        value: object = layered.values
-        for part in key:
-            value = value[part]  # type: ignore[index]  # the keys were made from these very values
-        if not isinstance(value, dict):
-            result.append(Shown(key_text(key), value, origin.text))
-    order = {section: number for number, section in enumerate(layered.profile.__struct_fields__)}
-    return sorted(result, key=lambda shown: order[shown.key.partition(".")[0].partition("[")[0]])
+    notes: tuple[str, ...] = ()  # what the user should hear of
 
 
 def expand(request: Request, inputs: Inputs, *, state_dir: str) -> Expansion:
@@ -89,24 +56,18 @@ def expand(request: Request, inputs: Inputs, *, state_dir: str) -> Expansion:
 
     Raises ProfileError that names the line of what cannot be, HostError for what this host lacks.
     """
-    layered = load(request.profiles, request.options, request.cwd, inputs)
-    return _Expander(request, layered, inputs, state_dir).expansion()
+    return _Expander(request, inputs, state_dir).expansion()
 
 
-class _Expander:
+class _Expander(Eye):
     """The work of one call; the methods each fill one part of the spec, and note its origins."""
 
-    def __init__(self, request: Request, layered: Layered, inputs: Inputs, state_dir: str) -> None:
-        self.request = request
-        self.layered = layered
-        self.profile = layered.profile
-        self.inputs = inputs
-        self.state_dir = state_dir
-        self.resolver = Resolver(inputs)
+    def __init__(self, request: Request, inputs: Inputs, state_dir: str) -> None:
+        super().__init__(request, inputs, state_dir)
         self.origins: dict[str, str] = {}
         self.annotations: dict[str, str] = {}
-        self.user_name, self.home = self._account()
-        self.vocabulary = Vocabulary(self.home, request.cwd, inputs)
+        self.layered, self.notes = self.layers()
+        self.profile = self.layered.profile
 
     def expansion(self) -> Expansion:
         root = self._root()
@@ -134,7 +95,7 @@ class _Expander:
         check_capabilities(spec, self.origins)
         if annotation(spec, "nested") != "false":
             check_nested(rules)
-        return Expansion(spec, self.origins, keep)
+        return Expansion(spec, self.origins, keep, self.notes)
 
     def _note(self, place: str, *key: str) -> Origin:
         """Note that `place` of the spec comes from `key` of the profiles."""
@@ -145,16 +106,6 @@ class _Expander:
     def _annotate(self, name: str, value: str, origin: str) -> None:
         self.annotations[ANNOTATION + name] = value
         self.origins[f"annotations.{name}"] = origin
-
-    def _account(self) -> tuple[str, str]:
-        """Return the caller's name and home directory, as far as they are known."""
-        home = self.inputs.variable("HOME") or ""
-        name = self.inputs.variable("USER") or ""
-        if not home.startswith("/") or not name:
-            known = account(self.request.uid, self.inputs)
-            home = home if home.startswith("/") else known.home if known else "/"
-            name = name or (known.name if known else str(self.request.uid))
-        return name, os.path.normpath(home)
 
     def _root(self) -> Root:
         where = self._note("root", "root", "from")
@@ -332,16 +283,13 @@ class _Expander:
                 self.origins[f"annotations.absent.{path}"] = origin
 
     def _environment(self, process: Process) -> list[str]:
-        found = variables(self.layered, self._defaults(), self.inputs)
+        found = variables(self.layered, self.defaults(), self.inputs)
         for name, (value, origin) in found.set.items():
             self.origins[f"process.env[{len(process.env)}]"] = origin
             process.env.append(f"{name}={value}")
         self.origins["process.env"] = "environment"
         self._annotate("keep", encode(found.keep).decode(), "environment.keep")
         return found.keep
-
-    def _defaults(self) -> Mapping[str, str]:
-        return {"PATH": SEARCH_PATH, "HOME": self.home, "USER": self.user_name, "LOGNAME": self.user_name}
 
 
 def _word(*, value: bool) -> str:

@@ -37,6 +37,7 @@ class Origin(NamedTuple):
     text: str  # "build.toml:12: filesystem.write[0]", or "--write PATH"
     layer: int  # the later layer has the higher number
     file: bool  # in a profile, not on the command line
+    directory: str = ""  # what "." means, if not the working directory
 
 
 class Layer(NamedTuple):
@@ -47,6 +48,7 @@ class Layer(NamedTuple):
     values: dict[str, Any]
     lines: dict[Key, int]
     words: dict[Key, str]  # origins that are not lines of a file
+    directory: str = ""  # as in Origin
 
 
 class Layered(NamedTuple):
@@ -96,11 +98,15 @@ def load(profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], cwd: s
     `options` are pairs of a profile key and a value, as the command line gives them.
     Raises ProfileError.
     """
+    return lay([*read(profiles, cwd, inputs), *command_line(options)])
+
+
+def read(profiles: tuple[str, ...], cwd: str, inputs: Inputs, *, asked_by: str = "--profile") -> list[Layer]:
+    """Read `profiles` with all that they extend, each file once.  Raises ProfileError."""
     stack = _Stack(cwd, inputs)
     for name in profiles:
-        stack.add(name, cwd, asked_by="--profile", chain=())
-    layers = [*stack.layers, command_line(options)] if options else stack.layers
-    return lay(layers)
+        stack.add(name, cwd, asked_by=asked_by, chain=())
+    return stack.layers
 
 
 def lay(layers: list[Layer]) -> Layered:
@@ -128,11 +134,12 @@ class _Writer:
 
     def note(self, key: Key, written: Key) -> None:
         """Note that `key` of the result stands at `written` in the layer."""
-        text = self.layer.words.get(written) or _place(self.layer, written)
-        self.origins[key] = Origin(text, self.number, file=bool(self.layer.path))
+        text = self.layer.words.get(written) or place(self.layer, written)
+        self.origins[key] = Origin(text, self.number, file=bool(self.layer.path), directory=self.layer.directory)
 
 
-def _place(layer: Layer, key: Key) -> str:
+def place(layer: Layer, key: Key) -> str:
+    """Return where `key` stands in a layer: `build.toml:12: filesystem.read[1]`."""
     line = next((layer.lines[key[:length]] for length in range(len(key), 0, -1) if key[:length] in layer.lines), 0)
     return f"{layer.label}:{line}: {key_text(key)}"
 
@@ -151,8 +158,10 @@ def _merge(into: dict[str, Any], values: dict[str, Any], writer: _Writer, key: K
             writer.note((*key, name), (*written, name))
 
 
-def command_line(options: tuple[tuple[str, str], ...]) -> Layer:
-    """Return the layer that the options of a command line are."""
+def command_line(options: tuple[tuple[str, str], ...]) -> list[Layer]:
+    """Return the layer that the options of a command line are; none without options."""
+    if not options:
+        return []
     raw: dict[str, Any] = {}
     words: dict[Key, str] = {}
     for key, value in options:
@@ -180,7 +189,7 @@ def command_line(options: tuple[tuple[str, str], ...]) -> Layer:
         else:
             raw.setdefault(table, {})[name] = value
             words[table, name] = option if value in ("true", "false") else f"{option} {value}"
-    return Layer("", "", _converted(raw, words), {}, words)
+    return [Layer("", "", _converted(raw, words), {}, words)]
 
 
 def user_ids(text: str, where: str) -> dict[str, str]:
@@ -236,7 +245,7 @@ class _Stack:
         extends = layer.values.get("extends", [])
         for index, parent in enumerate([extends] if isinstance(extends, str) else extends):
             key: Key = ("extends",) if isinstance(extends, str) else ("extends", index)
-            self.add(parent, os.path.dirname(path), asked_by=_place(layer, key), chain=(*chain, path))
+            self.add(parent, os.path.dirname(path), asked_by=place(layer, key), chain=(*chain, path))
         self.layers.append(layer)
 
     def _find(self, name: str, directory: str, asked_by: str, *, but: str) -> tuple[str, str, bytes]:
@@ -260,7 +269,7 @@ class _Stack:
             path = f"{folder}/{name}.toml"
             content = self._read(path, asked_by) if path != but else None
             if content is not None:
-                return path, self._tilde(label), content
+                return path, tilde(label, self.inputs), content
         raise self._unknown(name, asked_by)
 
     def _read(self, path: str, asked_by: str) -> bytes | None:
@@ -276,15 +285,17 @@ class _Stack:
         home = self.inputs.variable("HOME") if name.startswith("~/") else None
         return home + name[1:] if home else name
 
-    def _tilde(self, path: str) -> str:
-        home = self.inputs.variable("HOME") or "/"
-        return "~" + path[len(home) :] if len(home) > 1 and path.startswith(home + "/") else path
-
     def _unknown(self, name: str, asked_by: str) -> ProfileError:
         from sandbox.profile.complaint import nearest  # late: only where something is wrong
 
         known = sorted({entry for entry, _ in available(self.inputs)})
         return ProfileError(f'no profile "{name}"', where=asked_by, hint=nearest(name, known))
+
+
+def tilde(path: str, inputs: Inputs) -> str:
+    """Return `path` as it is shown: from the home directory, where it lies in it."""
+    home = inputs.variable("HOME") or "/"
+    return "~" + path[len(home) :] if len(home) > 1 and path.startswith(home + "/") else path
 
 
 def _short(path: str) -> str:

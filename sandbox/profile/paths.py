@@ -96,7 +96,7 @@ class Vocabulary:
         if text == "~" or text.startswith("~/"):
             return quoted(self.home) + text[1:] if text == filled else quoted(self.home) + filled[1:]
         if text == "." or text.startswith("./"):
-            return f"{quoted(self.cwd)}/{filled}"
+            return f"{quoted(origin.directory or self.cwd)}/{filled}"
         raise ProfileError(
             f'"{text}": is not an absolute path',
             where=origin.text,

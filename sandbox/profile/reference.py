@@ -35,6 +35,28 @@ set = { CCACHE_DIR = "$HOME/.cache/ccache" }
 ```
 
 A key that is not listed here is refused, as is a value of another type, with the line where it stands.
+
+## A project's own profile
+
+A file `.sandbox.toml` in the working directory, or the nearest one above it, is laid over the profile, and the options of
+the command line over both. In it `.` is the directory of the file. Whoever wrote it may be a stranger, or the command
+itself in an earlier run, so by itself it may only *tighten*: hide, show read-only or empty what was writable, drop
+variables, lower limits, `mode = "none"`, `seccomp = "strict"`. What allows more than the profile does is named with its
+line, and nothing runs, until you have approved it:
+
+    sandbox profile trust            shows what it asks for beyond the default profile, and asks
+    sandbox profile trust -p NAME    the same for runs with -p NAME
+    sandbox profile trust --list     what is approved; sandbox profile untrust takes it back
+    sandbox run --no-project …       without it
+
+An approval is for exactly this content at this place, kept below `$XDG_CONFIG_HOME/sandbox/trusted`, which no sandbox
+sees. `extends` names another profile than `build` as the base, if that allows no more or the file is trusted; where the
+command line names one, that is the base. It may only be a name, and `seccomp` no file, since what is in a file of the
+project can change unasked.
+
+It is looked for in directories that belong to you alone, not in your home directory itself nor above it, and not
+beyond a mount point. One in a directory that others may write to, such as `/tmp`, is passed over with a note; one
+that is a symlink, or that others may write, is refused. In a writable tree it is read-only inside.
 """
 
 

@@ -18,6 +18,10 @@ from sandbox.profile.load import Layered, Origin, shipped_directory, user_direct
 from sandbox.profile.paths import Expander, Vocabulary, below, unquoted
 from sandbox.profile.policy import OWN_DIRECTORIES, VISIBLE, Access, Guarded, Policy, Rule, check, guard
 from sandbox.profile.resolve import Resolved, Resolver
+from sandbox.profile.trust import directory as trusted_directory
+
+PROJECT_FILE = ".sandbox.toml"
+"""What a project's own profile is called (`sandbox.profile.project`)."""
 
 _SHARED_DIRECTORIES = ("/tmp", "/var/tmp")
 _KINDS = (("tmp", Access.TMP), ("read", Access.READ), ("write", Access.WRITE), ("hide", Access.HIDE))
@@ -25,18 +29,23 @@ _KINDS = (("tmp", Access.TMP), ("read", Access.READ), ("write", Access.WRITE), (
 
 def policy(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, state_dir: str) -> Policy:
     """Return the policy of all layers, checked.  Raises ProfileError."""
+    result = unchecked(layered, vocabulary, resolver, state_dir=state_dir)
+    for entry in guarded(layered, resolver, state_dir=state_dir):
+        guard(result, entry)
+    check(result)
+    return result
+
+
+def unchecked(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, state_dir: str) -> Policy:
+    """Return what the layers ask for, before anything is held against it.  Raises ProfileError."""
     if layered.profile.filesystem.protect:
         from sandbox.profile.protect import protect, see_through_stubs  # late: not every profile has it
 
         see_through_stubs(state_dir, resolver)
         result = Policy(rules(layered, vocabulary, resolver))
         protect(result, layered, vocabulary, resolver)
-    else:
-        result = Policy(rules(layered, vocabulary, resolver))
-    for entry in guarded(layered, resolver, state_dir=state_dir):
-        guard(result, entry)
-    check(result)
-    return result
+        return result
+    return Policy(rules(layered, vocabulary, resolver))
 
 
 def rules(layered: Layered, vocabulary: Vocabulary, resolver: Resolver) -> Iterator[Rule]:
@@ -125,6 +134,7 @@ def guarded(layered: Layered, resolver: Resolver, *, state_dir: str) -> Iterator
     user = user_directory(resolver.inputs)
     if user:
         yield Guarded("your profiles", resolver.resolve(user))
+        yield Guarded("what you have trusted", resolver.resolve(trusted_directory(resolver.inputs)), secret=True)
     package = os.path.dirname(os.path.abspath(sandbox.__file__))
     yield Guarded("the shipped profiles", resolver.resolve(shipped_directory()), shielded=True)
     yield Guarded("this program", resolver.resolve(package), shielded=True)
@@ -132,6 +142,8 @@ def guarded(layered: Layered, resolver: Resolver, *, state_dir: str) -> Iterator
         # Whatever lies in these may be executed or imported when this program starts.
         yield Guarded("the Python of this program", resolver.resolve(path), shielded=True)
     for path in layered.files:
+        if os.path.basename(path) == PROJECT_FILE and layered.profile.security.nested:
+            continue  # it could not be kept read-only; what is written there can only tighten, or asks the user
         yield Guarded("the profile in use", resolver.resolve(path), shielded=True)
 
 

@@ -1,0 +1,512 @@
+"""A project's `.sandbox.toml`: where it is found, what it loosens, and that nothing of it is in force unasked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from profile_world import World, tree
+
+from sandbox.errors import ProfileError
+from sandbox.plan.inputs import Inputs
+from sandbox.profile import trust
+from sandbox.profile.environment import kept
+from sandbox.profile.expand import Expansion, expand
+from sandbox.profile.project import Found, Judged, Untrusted, lay_over, search
+from sandbox.profile.request import Eye, Request
+from sandbox.spec.runtime import Spec
+
+NAME = ".sandbox.toml"
+
+
+class Project(World):
+    """A world whose project has a file of its own, and a base profile "mine"."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        self.make("src/a", "secret/key", ".env", "@/srv/data/x", "@/home/other")
+        for path in (self.top, self.home, self.project):
+            path.chmod(0o755)
+        self.base('[filesystem]\nwrite = ["."]\n')
+
+    def base(self, text: str) -> None:
+        self.profile("mine", text)
+
+    def write(self, text: str, directory: Path | None = None) -> Path:
+        path = (directory or self.project) / NAME
+        path.write_text(self.at(text))
+        path.chmod(0o644)
+        return path
+
+    def request(self, *profiles: str, named: bool = False, options: tuple[tuple[str, str], ...] = ()) -> Request:
+        uid = os.getuid()
+        mode = "over" if named else "base"
+        return Request(profiles or ("mine",), options, str(self.cwd), uid, uid, mode)  # type: ignore[arg-type]
+
+    def eye(self, request: Request | None = None) -> Eye:
+        self.inputs = Inputs(environment=self.environment)
+        return Eye(request or self.request(), self.inputs, str(self.state))
+
+    def found(self) -> Found | None:
+        return search(self.eye().caller(), self.inputs)[0]
+
+    def judge(self, text: str, *, named: bool = False) -> Judged:
+        path = self.write(text)
+        return lay_over(Found(str(path), path.read_bytes()), ("mine",), (), self.eye().view(), named=named)
+
+    def looser(self, text: str) -> list[str]:
+        return [entry.key for entry in self.judge(text).loosenings]
+
+    def run(self, request: Request | None = None) -> Expansion:
+        self.inputs = Inputs(environment=self.environment)
+        return expand(request or self.request(), self.inputs, state_dir=str(self.state))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+# --- where it is found ---
+
+
+def test_the_nearest_upwards_is_taken(world: Project) -> None:
+    assert world.found() is None
+    outer = world.write("", world.project)
+    world.cwd = world.project / "src"
+    assert world.found() == Found(str(outer), b"")
+    inner = world.write("[network]", world.cwd)
+
+    assert world.found() == Found(str(inner), b"[network]")
+
+
+def test_the_home_directory_is_no_project(world: Project) -> None:
+    world.write("", world.home)
+
+    assert world.found() is None
+    world.cwd = world.home
+    assert world.found() is None
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a symlink": (lambda path: (path.rename(path.with_name("x")), path.symlink_to("x")), "is a symlink"),
+    "writable by all": (lambda path: path.chmod(0o646), "can be written by everybody"),
+    "a directory": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: Is a directory"),
+    "a fifo": (lambda path: (path.unlink(), os.mkfifo(path)), "cannot be read: not a regular file"),
+    "not readable": (lambda path: path.chmod(0), "cannot be read: Permission denied"),
+    "large": (lambda path: os.truncate(path, 2 << 20), "larger than 1 MiB"),
+}
+
+
+@pytest.mark.parametrize("spoil, words", SPOILT.values(), ids=SPOILT)
+def test_a_file_that_others_could_have_made_is_refused(
+    world: Project, spoil: Callable[[Path], object], words: str
+) -> None:
+    spoil(world.write(""))
+
+    with pytest.raises(ProfileError, match=words) as caught:
+        world.found()
+    assert "--no-project" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode, words", [(0o777, "everybody"), (0o1777, "everybody")])
+def test_a_directory_that_others_may_write_ends_the_search(world: Project, mode: int, words: str) -> None:
+    shared = world.top / "shared"
+    (shared / "mine").mkdir(parents=True, mode=0o755)
+    shared.chmod(mode)
+    world.write('[network]\nmode = "host"', shared)
+    world.cwd = shared / "mine"
+    found, note = search(world.eye().caller(), world.inputs)
+
+    assert found is None
+    assert note == f"{shared}/{NAME} is passed over: its directory can be written by {words}"
+
+
+def test_a_file_of_another_user_is_passed_over(world: Project) -> None:
+    world.write('[network]\nmode = "host"')
+    caller = world.eye().caller()
+    found, note = search(caller._replace(uid=caller.uid + 1), world.inputs)
+
+    assert found is None
+    assert note.endswith(f"its directory belongs to user {caller.uid}")
+
+
+@pytest.mark.parametrize("members, taken", [("", True), ("ann", True), ("ann,bob", False)])
+def test_the_own_group_may_write_it_and_no_larger_one(
+    world: Project, members: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write("").chmod(0o664)
+    read = Inputs.read
+    files = {"/etc/group": f"ann:x:{os.getgid()}:{members}\n", "/etc/passwd": f"ann:x:{os.getuid()}:1::/home:/bin/sh\n"}
+    monkeypatch.setattr(Inputs, "read", lambda self, path: files[path].encode() if path in files else read(self, path))
+    if taken:
+        assert world.found()
+    else:
+        with pytest.raises(ProfileError, match="can be written by group"):
+            world.found()
+
+
+def test_what_was_looked_for_is_an_input_of_the_plan(world: Project) -> None:
+    world.cwd = world.project / "src"
+    world.run()
+
+    names = {entry.name for entry in world.inputs.seen.values()}
+    assert {f"{world.project}/src/{NAME}", f"{world.project}/{NAME}"} <= names
+
+
+# --- what it loosens ---
+
+TIGHT = {
+    "hide": '[filesystem]\nhide = ["./secret", "./**/*.env", "?./absent"]',
+    "read-only in a writable tree": '[filesystem]\nread = ["./src"]',
+    "empty in a writable tree": '[filesystem]\ntmp = ["./src"]',
+    "writable in a writable tree": '[filesystem]\nwrite = ["./src"]',
+    "no network": '[network]\nmode = "none"',
+    "strict": '[security]\nseccomp = "strict"\nnested = false\nno_new_privs = true',
+    "limits": '[limits]\nmemory = "1G"\npids = 9\ncpus = 1\nrlimits = { nofile = 9, core = 0 }',
+    "nothing kept": '[environment]\nunset = ["LANG", "X_*", "HOME"]',
+    "words": 'description = "d"\n[process]\nhostname = "h"\ntty = false\numask = "077"\nnice = 5\ninit = true',
+    "the same again": '[filesystem]\nwrite = ["."]',
+    "nothing": "",
+}
+
+LOOSE = {
+    '[filesystem]\nread = ["@/srv"]': ["filesystem"],
+    '[filesystem]\nwrite = ["@/srv/data/x"]': ["filesystem"],
+    '[filesystem]\nread = ["./../other"]': ["filesystem"],
+    '[filesystem]\nread = ["~/*"]': ["filesystem"],
+    '[filesystem]\nread = ["/dev/zero"]': ["filesystem"],
+    '[network]\nmode = "host"': ["network.mode"],
+    '[root]\nfrom = "dir:/"': ["root.from"],
+    '[environment]\nkeep = ["SSH_*"]': ["environment.keep"],
+    '[environment]\nset = { A = "$HOME" }': ["environment.set"],
+    '[environment]\nset = { PATH = "/x" }': ["environment.set"],
+    '[limits]\nrlimits = { nofile = "unlimited" }': ["limits.rlimits.nofile"],
+    '[user]\nmap = "range"': ["user.map"],
+    "[user]\nuid = 0\ngid = 0": ["user.uid", "user.gid"],
+    '[security]\nseccomp = "off"': ["security.seccomp"],
+    '[security]\ncapabilities = ["NET_RAW"]': ["security.capabilities"],
+    "[security]\nno_new_privs = false\nnested = true": ["security.no_new_privs", "security.nested"],
+    '[process]\nshow_command = true\ncwd = "/"': ["process.cwd", "process.show_command"],
+    '[process]\nname = "n"\ninit = false': ["process.init", "process.name"],
+    '[process]\numask = "0"': ["process.umask"],
+    '[process]\numask = "x"': ["process.umask"],
+    "[process]\nnice = -5": ["process.nice"],
+    '[oci]\nhostname = "x"': ["oci"],
+    '[[oci.hooks.poststop]]\npath = "/bin/true"': ["oci"],
+}
+
+
+@pytest.mark.parametrize("text", TIGHT.values(), ids=TIGHT)
+def test_what_only_tightens_needs_no_approval(world: Project, text: str) -> None:
+    assert world.looser(text) == []
+
+
+@pytest.mark.parametrize("text", LOOSE)
+def test_what_loosens_is_named_with_its_line(world: Project, text: str) -> None:
+    judged = world.judge(text)
+
+    assert sorted({entry.key for entry in judged.loosenings}) == sorted(LOOSE[text])
+    for entry in judged.loosenings:
+        assert entry.where.startswith(f"~/project/{NAME}:"), entry
+    with pytest.raises(Untrusted) as caught:
+        world.run()
+    assert len(caught.value.details) == len(judged.loosenings)
+    assert "sandbox profile trust" in caught.value.hint
+
+
+AGAINST = [
+    ('[limits]\nmemory = "1G"', '[limits]\nmemory = "2G"', ["limits.memory"]),
+    ('[limits]\nmemory = "2G"', '[limits]\nmemory = "1500M"', []),
+    ('[limits]\ntimeout = "1m"', '[limits]\ntimeout = "2m"', ["limits.timeout"]),
+    ('[limits]\ntimeout = "2m"', "[limits]\ntimeout = 90", []),
+    ("", '[limits]\ntimeout_grace = "11s"', ["limits.timeout_grace"]),
+    ("", "[limits]\ntimeout_grace = 0\nstrict = true", []),
+    ("[limits]\nstrict = true", "[limits]\nstrict = false", ["limits.strict"]),
+    ("[environment]\nkeep_all = true", "[environment]\nkeep_all = false", []),
+    ("", "[environment]\nkeep_all = true", ["environment.keep", "environment.keep_all"]),
+    ("[limits]\npids = 5\ncpus = 1", "[limits]\npids = 6\ncpus = 1.5", ["limits.cpus", "limits.pids"]),
+    ("[limits]\nrlimits = { core = 5 }", "[limits]\nrlimits = { core = 6 }", ["limits.rlimits.core"]),
+    ("[limits]\nrlimits = { core = 5 }", "[limits]\nrlimits.core = { soft = 5, hard = 5 }", []),
+    ("[limits]\nrlimits = { core = 5 }", "[limits]\nrlimits.core = { soft = 1, hard = 9 }", ["limits.rlimits.core"]),
+    ('[network]\nmode = "host"', '[network]\nmode = "none"', []),
+    ('[security]\nseccomp = "off"', '[security]\nseccomp = "default"', []),
+    ('[security]\nseccomp = "strict"', '[security]\nseccomp = "default"', ["security.seccomp"]),
+    ('[security]\nseccomp = "/f.json"', '[security]\nseccomp = "strict"', ["security.seccomp"]),
+    ('[security]\ncapabilities = ["CHOWN"]', '[security]\ncapabilities = ["CHOWN"]', []),
+    ("[security]\nnested = true", "[security]\nnested = false", []),
+    ('[user]\nmap = "range"', '[user]\nmap = "single"', []),
+    ('[process]\numask = "077"', '[process]\numask = "027"', ["process.umask"]),
+    ('[process]\numask = "027"', '[process]\numask = "067"', []),
+    ("[process]\nnice = 5", "[process]\nnice = 4", ["process.nice"]),
+    ('[environment]\nkeep = ["A*"]', '[environment]\nkeep = ["AB"]', ["environment.keep"]),
+    ('[environment]\nkeep = ["A*"]', '[environment]\nunset = ["AB"]', []),
+    ('[environment]\nunset = ["AB"]\nkeep = ["A*"]', '[environment]\nkeep = ["A*"]', ["environment.keep"]),
+    ('[environment]\nset = { A = "1" }', '[environment]\nset = { A = "1" }', []),
+    ('[environment]\nset = { A = "1" }', '[environment]\nset = { A = "2" }', ["environment.set"]),
+    ('[environment]\nset = { A = "1" }\nkeep = ["*"]', '[environment]\nunset = ["A"]', []),
+    ('[environment]\nset = { A = "1" }', '[environment]\nkeep = ["A"]', ["environment.keep"]),
+    ('[filesystem]\nread = ["@/srv"]', '[filesystem]\nwrite = ["@/srv"]', ["filesystem"]),
+    ('[filesystem]\nread = ["@/srv"]', '[filesystem]\nhide = ["@/srv/data"]', []),
+    ('[filesystem]\nread = ["@/srv"]\nhide = ["@/srv/data"]', '[filesystem]\nread = ["@/srv/data"]', []),
+    ('[filesystem]\nread = ["@/srv"]\nhide = ["@/srv/data"]', '[filesystem]\nread = ["@/srv/data/x"]', ["filesystem"]),
+    ('[filesystem]\nwrite = ["@/srv"]\nread = ["@/srv/data"]', '[filesystem]\nwrite = ["@/srv/data"]', ["filesystem"]),
+    ('[filesystem]\nwrite = ["."]', '[filesystem]\nprotect = ["./src", "./absent"]', []),
+    ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\nwrite = ["./src"]', ["filesystem"]),
+    ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\nwrite = ["./src/a"]', ["filesystem"]),
+    ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\ntmp = ["./src"]', []),
+    ('[filesystem]\ntmp = ["@/srv"]', '[filesystem]\nread = ["@/srv/data"]', ["filesystem"]),
+]
+
+
+@pytest.mark.parametrize("base, text, keys", AGAINST)
+def test_it_is_the_users_profile_that_it_is_held_against(world: Project, base: str, text: str, keys: list[str]) -> None:
+    world.base(base)
+
+    assert sorted(world.looser(text)) == keys
+
+
+def test_a_key_that_no_table_knows_loosens(world: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sandbox.profile import tighten
+
+    monkeypatch.delitem(tighten.JUDGES, "process.hostname")
+
+    assert world.looser('[process]\nhostname = "h"') == ["process.hostname"]
+
+
+def test_a_point_is_the_projects_directory(world: Project) -> None:
+    world.base('[filesystem]\nwrite = ["~/project"]')
+    world.write('[filesystem]\nread = ["."]\nhide = ["./secret"]')
+    world.cwd = world.project / "src"
+
+    assert world.view(world.run().spec) == ["read @/home/project", "mask @/home/project/secret"]
+
+
+# --- which profile it asks for ---
+
+
+def test_it_may_choose_a_profile_that_is_no_looser(world: Project) -> None:
+    world.profile("less", '[filesystem]\nread = ["."]')
+    world.write('extends = "less"')
+
+    assert world.view(world.run().spec) == ["read @/home/project"]
+
+
+def test_a_looser_profile_is_named(world: Project) -> None:
+    world.profile("more", 'extends = "mine"\n[network]\nmode = "host"')
+    judged = world.judge('extends = "more"')
+
+    assert [entry[:2] for entry in judged.loosenings] == [("extends", f"~/project/{NAME}:1: extends")]
+    assert judged.loosenings[0].wanted == '"more" has network.mode "host"'
+
+
+def test_a_profile_that_was_named_is_not_chosen_anew(world: Project) -> None:
+    world.profile("more", '[network]\nmode = "host"')
+    world.write('extends = "more"\n[filesystem]\nread = ["./src"]')
+    spec = world.run(world.request("mine", named=True)).spec
+
+    assert spec.linux is not None
+    assert "network" in [entry.type for entry in spec.linux.namespaces]
+    assert world.view(spec) == ["write @/home/project", f"read @/home/project/{NAME}", "read @/home/project/src"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['extends = "./other.toml"', 'extends = ["mine", "other.toml"]', '[security]\nseccomp = "./filter.json"'],
+)
+def test_another_file_of_the_project_is_never_read(world: Project, text: str) -> None:
+    """Also when trusted: its content can change, and nobody would be asked."""
+    path = world.write(text)
+    trust.trust(str(path), path.read_bytes(), (), world.eye().inputs)
+
+    with pytest.raises(ProfileError, match=r"is a file, and a project may"):
+        world.run()
+
+
+# --- approval ---
+
+
+def test_exactly_what_was_approved_is_in_force(world: Project) -> None:
+    path = world.write('[network]\nmode = "host"')
+    trust.trust(str(path), path.read_bytes(), (), world.eye().inputs)
+    spec = world.run().spec
+    assert spec.linux is not None
+    assert "network" not in [entry.type for entry in spec.linux.namespaces]
+
+    with pytest.raises(Untrusted):
+        world.run(world.request("mine", named=True))  # it was shown over the default, not over this
+    copy = world.write('[network]\nmode = "host"', world.project / "src")
+    world.cwd = world.project / "src"
+    with pytest.raises(Untrusted):
+        world.run()
+    copy.unlink()
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(Untrusted):
+        world.run()
+
+
+def test_an_approval_over_a_named_profile_holds_for_that(world: Project) -> None:
+    path = world.write('[network]\nmode = "host"')
+    trust.trust(str(path), path.read_bytes(), ("mine",), world.eye().inputs)
+
+    world.run(world.request("mine", named=True))
+    with pytest.raises(Untrusted):
+        world.run()
+
+
+@pytest.mark.parametrize("spoil", ["directory", "file", "link"])
+def test_an_approval_that_others_could_have_made_is_none(world: Project, spoil: str) -> None:
+    path = world.write('[network]\nmode = "host"')
+    inputs = world.eye().inputs
+    trust.trust(str(path), path.read_bytes(), (), inputs)
+    (entry,) = trust.approvals(inputs)
+    place = Path(trust.directory(inputs))
+    if spoil == "directory":
+        place.chmod(0o777)
+    elif spoil == "file":
+        (place / entry.name).chmod(0o666)
+    else:
+        (place / entry.name).rename(place / "x")
+        (place / entry.name).symlink_to("x")
+
+    with pytest.raises(Untrusted):
+        world.run()
+
+
+def test_approvals_can_be_listed_and_taken_back(world: Project) -> None:
+    path = world.write("")
+    inputs = world.eye().inputs
+    for profiles in ((), ("a", "b")):
+        trust.trust(str(path), b"x", profiles, inputs)
+    assert [entry[:2] for entry in trust.approvals(world.eye().inputs)] == [(str(path), ()), (str(path), ("a", "b"))]
+    assert Path(trust.directory(inputs)).stat().st_mode & 0o777 == 0o700
+
+    assert trust.untrust(str(path), world.eye().inputs) == 2
+    assert trust.approvals(world.eye().inputs) == []
+
+
+def test_approvals_and_the_file_are_out_of_the_programs_reach(world: Project) -> None:
+    world.base('[filesystem]\nwrite = ["."]\nread = ["~"]')
+    path = world.write("")
+    trust.trust(str(path), b"", (), world.eye().inputs)
+    view = world.view(world.run().spec)
+
+    assert "mask @/home/.config/sandbox/trusted" in view
+    assert f"read @/home/project/{NAME}" in view
+    world.base('[filesystem]\nwrite = ["~/.config"]')
+    with pytest.raises(ProfileError, match="would make your profiles writable inside"):
+        world.run()
+
+
+def test_with_nested_namespaces_it_stays_writable_and_judged(world: Project) -> None:
+    world.base('[filesystem]\nwrite = ["."]\n[security]\nnested = true')
+    world.write("")
+
+    assert world.view(world.run().spec) == ["write @/home/project"]
+
+
+# --- nothing is ever looser ---
+
+PLACES = ("/srv", "/srv/a", "/srv/a/b", "/srv/c", "/home/project", "/home/project/d", "/home/project/d/e")
+KINDS = ("read", "write", "hide", "tmp", "protect")
+VARIABLES = ("A", "AB", "B", "HOME", "SSH_X")
+PATTERNS = (*VARIABLES, "A*", "*", "?", "SSH_*")
+
+rules = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(PLACES)), max_size=5)
+texts = st.fixed_dictionaries(
+    {},
+    optional={
+        "keep": st.lists(st.sampled_from(PATTERNS), max_size=2),
+        "unset": st.lists(st.sampled_from(PATTERNS), max_size=2),
+        "set": st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(("1", "2")), max_size=2),
+    },
+)
+scalars = st.fixed_dictionaries(
+    {},
+    optional={
+        "network.mode": st.sampled_from(('"none"', '"host"')),
+        "security.seccomp": st.sampled_from(('"strict"', '"default"', '"off"')),
+        "security.no_new_privs": st.sampled_from(("true", "false")),
+        "user.map": st.sampled_from(('"single"',)),
+        "limits.rlimits.nofile": st.integers(1, 9).map(str),
+        "limits.pids": st.integers(1, 9).map(str),
+    },
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    lines = ['process.cwd = "/"']
+    for kind in KINDS:
+        chosen = [f'"?@{place}"' for other, place in draw(rules) if other == kind]
+        lines.append(f"filesystem.{kind} = [{', '.join(chosen)}]")
+    for name, value in draw(texts).items():
+        if isinstance(value, dict):
+            lines += [f'environment.set.{variable} = "{text}"' for variable, text in value.items()]
+        else:
+            lines.append(f"environment.{name} = {list(value)}".replace("'", '"'))
+    lines += [f"{name} = {value}" for name, value in draw(scalars).items()]
+    return "\n".join(lines)
+
+
+def effect(expansion: Expansion, paths: list[str]) -> dict[str, int]:
+    """Return what the command can do, from what will be mounted and set, as numbers that must not grow."""
+    spec = expansion.spec
+    assert spec.linux is not None
+    assert spec.process is not None
+    result = {path: _reach(spec, path) for path in paths}
+    have = dict.fromkeys(VARIABLES, "outside")
+    passed = kept(expansion.keep, have) | dict(entry.split("=", 1) for entry in spec.process.env)
+    for name, value in passed.items():
+        result[f"${name}={value}"] = 1
+    result["network"] = int("network" not in [entry.type for entry in spec.linux.namespaces])
+    allowed = spec.linux.seccomp.syscalls if spec.linux.seccomp else []
+    names = {name for rule in allowed if rule.action == "SCMP_ACT_ALLOW" for name in rule.names}
+    result["filter"] = len(names) if spec.linux.seccomp else 9999
+    result["privileges"] = int(not spec.process.no_new_privileges)
+    result["nofile"] = next((limit.hard for limit in spec.process.rlimits), 99)
+    pids = spec.linux.resources.pids if spec.linux.resources else None
+    result["pids"] = pids.limit if pids else 99
+    return result
+
+
+def _reach(spec: Spec, path: str) -> int:
+    def around(place: str) -> bool:
+        return path == place or path.startswith(place + "/")
+
+    assert spec.linux is not None
+    mounts = [mount for mount in spec.mounts if around(mount.destination)]
+    masks = [place for place in spec.linux.masked_paths if around(place)]
+    deepest = max(mounts, key=lambda mount: len(mount.destination), default=None)
+    if deepest is None or deepest.type != "bind" or any(len(place) >= len(deepest.destination) for place in masks):
+        return 0
+    return 1 if {"ro", "rro"} & set(deepest.options) else 2
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(documents(), documents())
+def test_a_file_that_nobody_trusts_is_never_looser(base: str, own: str) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        world = Project(Path(top))
+        world.make("@/srv/a/b/f", "@/srv/c/f", "d/e/f")
+        world.base(world.at(base))
+        world.write(own.partition("\n")[2])
+        paths = [path for place in ("srv", "home/project") for path in tree(f"{world.top}/{place}") if NAME not in path]
+        try:
+            before = world.run(world.request()._replace(project=""))
+        except ProfileError:
+            event("no base")
+            return
+        try:
+            after = world.run()
+        except ProfileError as error:
+            event(type(error).__name__)
+            return
+        event("in force")
+        allowed, given_ = effect(before, paths), effect(after, paths)
+        assert {key: value for key, value in given_.items() if value > allowed.get(key, 0)} == {}
