@@ -16,8 +16,8 @@
         ├── HookFailed          a hook says no
         └── NotSupported        this program cannot do that yet
 
-A message reads ``where: what: reason``, in lower case and without a full stop; the hint
-stands apart, is imperative, and is true on this host.
+A message reads ``where: what: reason``, in lower case and without a full stop; the cause,
+where one was found, and the hint stand apart; the hint is imperative, and true on this host.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class SandboxError(Exception):
     exit_code = EXIT_OWN_FAILURE
     details: tuple[str, ...] = ()  # further lines, where one message has several reasons
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", hint: str = "", cause: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.hint = hint
+        self.cause = cause
 
 
 class UsageError(SandboxError):
@@ -100,6 +101,7 @@ def describe(error: SandboxError) -> str:
     """Return the lines in which `error` is shown to a person, without a final newline."""
     lines = [f"sandbox: {printable(str(error))}"]
     lines += [f"  {printable(line)}" for line in error.details]
+    lines += [f"  cause: {printable(error.cause)}"] if error.cause else []
     lines += [f"  hint: {printable(line)}" for line in error.hint.splitlines()]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from sandbox.errors import HostError, SpecError
+from sandbox.kernel.probe.distribution import install
 from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
 from sandbox.plan.ops import Flag, Step, Sysctl
@@ -183,7 +184,7 @@ def test_a_range_without_newuidmap_says_what_to_install() -> None:
     with pytest.raises(HostError) as caught:
         lowered({"linux.uidMappings": rows, "process.user": {"uid": 0, "gid": 1000}}, bare)
 
-    assert caught.value.hint == "sudo apt install uidmap"
+    assert caught.value.hint == install("newuidmap")
 
 
 def test_a_limit_that_is_not_in_force_is_said() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.errors import HostError, SpecError
 from sandbox.kernel.paths import Node, is_bind
+from sandbox.kernel.probe.distribution import install
 from sandbox.lower.container import lower, lower_process
 from sandbox.lower.host import Call, Host, Origins
 from sandbox.plan.encode import Plan, decode, encode
@@ -755,4 +756,4 @@ def test_a_range_without_newuidmap_says_what_to_install() -> None:
     with pytest.raises(HostError) as caught:
         lowered(RANGES, USER.replace(newuidmap="", newgidmap=""))
 
-    assert caught.value.hint == "sudo apt install uidmap"
+    assert caught.value.hint == install("newuidmap")

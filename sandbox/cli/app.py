@@ -143,6 +143,21 @@ def explain(**values: Any) -> None:
         verb.show(compilation)
 
 
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON; docs/doctor.md has the schema.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how each thing was tried.")] = False,
+) -> None:
+    """Say what this host allows, found by trying it, and what to do about the rest.
+
+    Exit status 1 if no sandbox can run here, else 0; warnings are about what only some need.
+    """
+    from sandbox.cli.doctor import doctor as verb
+
+    raise typer.Exit(verb(_program, as_json=as_json, verbose=verbose))
+
+
 @profile_app.command("list")
 def profile_list() -> None:
     """List the profiles that can be named: yours and the shipped ones."""

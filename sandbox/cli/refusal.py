@@ -40,15 +40,17 @@ def main() -> None:
 
 def refusal(step: Step, call: str, number: int, subject: str) -> HostError:
     """Return the error for `step`, whose system call `call` failed on `subject` with errno `number`."""
-    from sandbox.kernel.diagnosis import cure
+    from sandbox.kernel.diagnosis import diagnose
     from sandbox.plan.words import describe as words
 
     if call == "init":
         return HostError(f"the sandbox's first process ended without a report: {subject}")
     reason = os.strerror(number)
+    cause = diagnose(step.op, call, number, subject)
     on = f" on {subject}" if subject and subject not in words(step.op) else ""
     return HostError(
         f"cannot {words(step.op)}: {reason} ({call}{on})",
         where=step.origin,
-        hint=cure(step.op, call, number, subject),
+        cause=cause.why,
+        hint=cause.cure,
     )

@@ -144,13 +144,14 @@ def _cgroup_error(subject: str) -> HostError:
 
 
 def _step_error(step: Step, call: str, number: int, subject: str) -> HostError:
-    from sandbox.kernel.diagnosis import cure
+    from sandbox.kernel.diagnosis import diagnose
     from sandbox.plan.words import describe as words
 
     what = words(step.op)
     on = f" on {subject}" if subject and subject not in what else ""
     where = f"{step.origin}: " if step.origin else ""
+    cause = diagnose(step.op, call, number, subject)
     return HostError(
         f"{_START}{_INIT}{where}cannot {what}: {os.strerror(number).lower()} ({call}{on})",
-        hint=cure(step.op, call, number, subject),
+        hint=": ".join(filter(None, (cause.why, cause.cure))),
     )

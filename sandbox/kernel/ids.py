@@ -90,10 +90,12 @@ def subordinate(kind: Literal["uid", "gid"], uid: int, name: str, inputs: Inputs
     owners = {str(uid), name} - {""}
     ranges = [entry for owner, entry in parse(path, content) if owner in owners]
     if not ranges:
+        from sandbox.kernel.probe.distribution import as_root  # late: for a refusal alone
+
         raise HostError(
             f"gives no {kind}s to {name or uid}, which a range of ids needs",
             where=path,
-            hint=f"sudo usermod --add-sub{kind}s 100000-165535 {name or uid}",
+            hint=as_root(f"usermod --add-sub{kind}s {free_range()} {name or uid}"),
         )
     return ranges
 
@@ -115,6 +117,19 @@ def parse(path: str, content: bytes) -> list[tuple[str, Range]]:
             )
         entries.append((fields[0], Range(start, count)))
     return entries
+
+
+def free_range() -> str:
+    """Return "first-last" of 65536 ids that nobody has, as usermod(8) takes it."""
+    first = 100000
+    for path in ("/etc/subuid", "/etc/subgid"):
+        try:
+            with open(path, "rb") as file:
+                entries = parse(path, file.read())
+        except (OSError, HostError):  # whoever gives a range will see
+            continue
+        first = max([first, *(entry.start + entry.size for _, entry in entries)])
+    return f"{first}-{first + 65535}"
 
 
 def _number(text: str, where: str) -> int:

@@ -162,10 +162,12 @@ def _load() -> Any:
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
+        from sandbox.kernel.probe.distribution import install  # late: for a refusal alone
+
         raise HostError(
             f"{_LIBRARY} cannot be loaded, which compiles the seccomp filter: {error}",
             where="linux.seccomp",
-            hint='apt install libseccomp2, or go without a filter: [security] seccomp = "off"',
+            hint=f'{install("libseccomp")}; or go without a filter: [security] seccomp = "off"',
         ) from error
 
     class Version(ctypes.Structure):

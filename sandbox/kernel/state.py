@@ -17,6 +17,7 @@ from sandbox.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sandbox.kernel.probe.finding import Cause
     from sandbox.plan.inputs import Inputs
 
 PLANS_KEPT = 256
@@ -28,20 +29,29 @@ FILTERS_KEPT = 64
 
 def state_dir(inputs: Inputs) -> str:
     """Return the directory of the state, made where it is absent.  Raises HostError if there is no safe place."""
-    runtime = inputs.variable("XDG_RUNTIME_DIR")
-    uid = os.geteuid()
-    bases = [runtime] if runtime and runtime.startswith("/") else []
-    bases.append(f"/run/user/{uid}")
-    if uid == 0:
-        bases.append("/run")
-    base = next((path for path in bases if _ours_alone(path)), "")
+    base = next((path for path in bases(inputs.variable("XDG_RUNTIME_DIR")) if _ours_alone(path)), "")
     if not base:
-        base = f"/tmp/sandbox-{uid}"
+        base = fallback()
         _make(base)
     path = os.path.join(os.path.realpath(base), "sandbox")
     _make(path)
     _make_members(path)
     return path
+
+
+def bases(runtime: str | None) -> list[str]:
+    """Return where the state may lie, the first that is ours alone; `runtime` is $XDG_RUNTIME_DIR."""
+    uid = os.geteuid()
+    found = [runtime] if runtime and runtime.startswith("/") else []
+    found.append(f"/run/user/{uid}")
+    if uid == 0:
+        found.append("/run")
+    return found
+
+
+def fallback() -> str:
+    """Return where it lies if none of them is."""
+    return f"/tmp/sandbox-{os.geteuid()}"
 
 
 def make_root(path: str) -> str:
@@ -82,16 +92,26 @@ def _make(path: str) -> None:
     except FileExistsError:
         pass
     except OSError as error:
+        cause = _why_not(path)
         raise HostError(
             f"cannot make {path}: {error.strerror}",
-            hint="set XDG_RUNTIME_DIR to a directory of your own that is writable",
+            cause=cause.why,
+            hint=cause.cure or "set XDG_RUNTIME_DIR to a directory of your own that is writable",
         ) from error
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        cause = _why_not(path)
         raise HostError(
             f"{path} is not a directory that belongs to you alone",
-            hint=f"see who made it: ls -ld {path}; then remove it",
+            cause=cause.why,
+            hint=cause.cure or f"see who made it: ls -ld {path}; then remove it",
         )
+
+
+def _why_not(path: str) -> Cause:
+    from sandbox.kernel.probe.place import why_not  # late: for a refusal alone
+
+    return why_not(path)
 
 
 def held_stubs(state: str) -> list[str]:

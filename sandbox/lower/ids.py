@@ -29,10 +29,12 @@ def id_maps(case: Case) -> MapIds:
     if is_self_mapped(case):
         return MapIds(uid_map=uid_map, gid_map=gid_map)
     if not case.host.newuidmap or not case.host.newgidmap:
+        from sandbox.kernel.probe.distribution import install  # late: for a refusal alone
+
         raise HostError(
             "newuidmap and newgidmap are not installed, and a map of more than one's own id needs them",
             where=where,
-            hint="sudo apt install uidmap",
+            hint=install("newuidmap"),
         )
     return MapIds(
         uid_map=uid_map,

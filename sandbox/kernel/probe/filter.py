@@ -1,0 +1,122 @@
+"""Does a seccomp filter around us take a system call away?
+
+Asked with arguments that the kernel itself refuses in another way, or takes without doing anything: where the answer
+is EPERM or ENOSYS, it comes from a filter.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+
+from sandbox.kernel.probe.attempt import LIBC, MOUNT, USER, Outcome, Refused, attempt, system_call
+from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
+from sandbox.kernel.probe.surroundings import allow, status
+
+_CLONE_FS = 0x200
+_WRONG = 0x40000000  # a flag that no call knows
+
+# Call → arguments, first kernel that has it.  What is refused only behind may_mount() is asked inside a user namespace.
+_ANYWHERE: dict[str, tuple[tuple[object, ...], tuple[int, int]]] = {
+    # With CLONE_FS a user namespace is EINVAL, before any right is looked at: copy_process() in kernel/fork.c.
+    "clone": ((USER | _CLONE_FS, 0, 0, 0, 0), (2, 6)),
+    "clone3": ((None, 0), (5, 3)),
+    "mount": ((None, None, None, 0, None), (2, 6)),
+    "umount2": ((None, _WRONG), (2, 6)),
+    "open_tree": ((-1, None, _WRONG), (5, 2)),
+    "fsconfig": ((-1, 0, None, None, 0), (5, 2)),
+    "mount_setattr": ((-1, None, _WRONG, None, 0), (5, 12)),
+    "openat2": ((-1, None, None, 0), (5, 6)),
+    "pidfd_open": ((-1, _WRONG), (5, 3)),
+    "close_range": ((1, 0, 0), (5, 9)),
+    "seccomp": ((99, 0, None), (3, 17)),
+}
+_INSIDE: dict[str, tuple[tuple[object, ...], tuple[int, int]]] = {
+    "fsopen": ((None, _WRONG), (5, 2)),
+    "fsmount": ((-1, _WRONG, 0), (5, 2)),
+    "move_mount": ((-1, None, -1, None, _WRONG), (5, 2)),
+    "pivot_root": ((None, None), (2, 6)),
+}
+_FROM_A_FILTER = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+
+
+def _answers(calls: dict[str, tuple[tuple[object, ...], tuple[int, int]]]) -> dict[str, int]:
+    answers = {}
+    for name, (arguments, _) in calls.items():
+        try:
+            system_call(name, *arguments)
+            answers[name] = 0
+        except Refused as refusal:
+            answers[name] = refusal.number
+    return answers
+
+
+@functools.cache
+def _outside() -> Outcome:
+    # In a child: a filter may kill who asks.
+    return attempt(lambda: {**_answers(_ANYWHERE), "unshare": _unshare()})
+
+
+def _unshare() -> int:
+    import ctypes
+
+    return 0 if LIBC.unshare(0) == 0 else ctypes.get_errno()
+
+
+@functools.cache
+def _within() -> Outcome:
+    return attempt(lambda: _answers(_INSIDE), USER | MOUNT)
+
+
+def answer(call: str) -> int | None:
+    """Return the errno that `call` answers with, 0 if it succeeds; None where it was not asked."""
+    found = _outside() if call not in _INSIDE else _within()
+    number = found.values.get(call)
+    return number if isinstance(number, int) else None
+
+
+def takes_away(call: str) -> bool:
+    """Does a filter around us refuse `call`?"""
+    number = answer(call)
+    if number not in _FROM_A_FILTER:
+        return False
+    _, since = {**_ANYWHERE, **_INSIDE}.get(call, ((), (2, 6)))
+    return number != errno.ENOSYS or kernel() >= since
+
+
+def kernel() -> tuple[int, int]:
+    """Return the kernel's version."""
+    major, minor = os.uname().release.split(".")[:2]
+    digits = "".join(character for character in minor if character.isdigit())
+    return int(major), int(digits or 0)
+
+
+def cause(call: str) -> Cause:
+    """Return why `call` is refused if it is by a filter around us, or the kernel is too old for it."""
+    if takes_away(call):
+        why = f"a seccomp filter around us takes the system call {call} away"
+        cure = allow(
+            f"the system call {call}", podman="--security-opt seccomp=unconfined", profile="[security] nested = true"
+        )
+        return Cause(why=why, cure=cure or "start it from a process without that filter")
+    _, since = {**_ANYWHERE, **_INSIDE}.get(call, ((), (2, 6)))
+    if kernel() < since:
+        return Cause(why=f"this kernel ({os.uname().release}) lacks {call}", cure="boot Linux 5.12 or newer")
+    return UNKNOWN
+
+
+def probe_calls() -> Finding:
+    """Ask for each system call that a run needs."""
+    name, how = "system calls", "each called with arguments that do nothing"
+    missing = [call for call in (*_ANYWHERE, *_INSIDE) if call != "clone3" and (takes_away(call) or _is_old(call))]
+    if missing:
+        return refused(name, f"missing: {', '.join(missing)}", cause(missing[0]), how=how, needed=True)
+    # nsinit goes on with clone(2), as libc does.
+    found = f"{', '.join((*_ANYWHERE, *_INSIDE))}" if _within().succeeded else f"{', '.join(_ANYWHERE)}"
+    filtered = "; the filter around us lets them through" if status("Seccomp") == "2" else ""
+    return Finding(name=name, state="ok", found=found + filtered, how=how)
+
+
+def _is_old(call: str) -> bool:
+    return answer(call) == errno.ENOSYS
