@@ -180,19 +180,23 @@ def run(
 ) -> tuple[int, str]:
     """Run a program and return its status and what it said; where it does not end in time that is -1, with words."""
     try:
-        result = subprocess.run(
+        # In a session of its own: what it has started may hang in its place, and is ended with it.
+        process = subprocess.Popen(
             command,
             executable=program,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=seconds,
-            check=False,
             pass_fds=descriptors,
             errors="replace",
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return -1, f"no answer within {seconds:g} s"
     except OSError as error:
         return -1, f"cannot be executed: {error.strerror}"
-    return result.returncode, result.stdout.strip()
+    with process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return -1, f"no answer within {seconds:g} s"
+    return process.returncode, said.strip()

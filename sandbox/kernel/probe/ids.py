@@ -13,8 +13,8 @@ from sandbox.kernel.ids import Range, account, free_range, subordinate
 from sandbox.kernel.probe.attempt import USER, Refused, clone, run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
-from sandbox.kernel.probe.namespaces import why_no_rights, works
-from sandbox.kernel.probe.surroundings import no_new_privileges
+from sandbox.kernel.probe.namespaces import is_mapped, why_no_rights, works
+from sandbox.kernel.probe.surroundings import allow, no_new_privileges, sysctl
 from sandbox.plan.inputs import Inputs
 
 _CAP_SETID = {"newuidmap": "cap_setuid", "newgidmap": "cap_setgid"}
@@ -66,6 +66,11 @@ def helper_fault(path: str) -> Cause:
         about = os.stat(found)
     except OSError:
         return Cause(why=f"{name} is not installed", cure=install("newuidmap"))
+    if about.st_uid == _overflow() and not is_mapped("uid", 0):
+        return Cause(
+            why=f"{found} is not root's own: root of the system is not mapped in the user namespace around us",
+            cure=allow("ids of the system"),
+        )
     if about.st_uid != 0 or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return Cause(why=f"{found} is not root's own, and is not trusted", cure=install("newuidmap", again=True))
     if not os.access(found, os.X_OK):
@@ -86,6 +91,11 @@ def helper_fault(path: str) -> Cause:
             cure=as_root(f"mount -o remount,suid {place}"),
         )
     return no_new_privileges()
+
+
+def _overflow() -> int:
+    text = sysctl("kernel.overflowuid")
+    return int(text) if text.isdigit() else 65534
 
 
 def mount_of(path: str) -> str:

@@ -140,7 +140,7 @@ def why_no_user(number: int) -> Cause:
             why="we are in a chroot, and the kernel makes no user namespace there",
             cure="go there by a mount namespace and pivot_root(8): systemd-nspawn, or bubblewrap",
         )
-    if number == errno.EPERM and not (_is_mapped("uid", os.geteuid()) and _is_mapped("gid", os.getegid())):
+    if number == errno.EPERM and not (is_mapped("uid", os.geteuid()) and is_mapped("gid", os.getegid())):
         return Cause(
             why=f"uid {os.geteuid()}, gid {os.getegid()} are not mapped in the user namespace around us",
             cure=allow("these ids"),
@@ -198,7 +198,8 @@ def _limit(kind: str, value: int) -> Cause:
     )
 
 
-def _is_mapped(kind: str, number: int) -> bool:
+def is_mapped(kind: str, number: int) -> bool:
+    """Is `number` an id of the user namespace that we are in?"""
     for line in read(f"/proc/self/{kind}_map").splitlines():
         start, _, count = (int(word) for word in line.split())
         if start <= number < start + count:

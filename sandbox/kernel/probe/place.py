@@ -56,7 +56,9 @@ def probe_place() -> list[Finding]:
     if trouble:
         findings.append(refused(_NAME, f"{path}: {trouble}", why_not(path), how=_HOW, needed=True))
         return findings
-    space = os.statvfs(base)
+    space = os.statvfs(
+        base if os.path.exists(base) else os.path.dirname(base)
+    )  # the fallback is made when it is needed
     free = space.f_bavail * space.f_frsize
     words = f"{path}; {_size(free)} free"
     if space.f_blocks and (free < _LITTLE or (space.f_files and space.f_favail < 64)):

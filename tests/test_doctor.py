@@ -1,0 +1,409 @@
+"""`sandbox doctor`, and refusals, on hosts that are broken in one way each."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from broken_world import BrokenHost, filtered, read
+from conftest import BINARY, Sandbox, _remove_tree
+from needs import needs
+
+from sandbox.kernel.probe.distribution import install
+
+pytestmark = needs("userns", "newuidmap")
+
+MAIN_JOB = "sandbox run"
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """Return a directory that every uid may go to."""
+    path = Path(tempfile.mkdtemp(prefix="sbx-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    _remove_tree(path)
+
+
+@pytest.fixture
+def host(top: Path) -> BrokenHost:
+    (top / "host").mkdir()
+    return BrokenHost(top / "host")
+
+
+def test_on_a_whole_host_it_finds_no_failure(host: BrokenHost) -> None:
+    status, found = host.doctor()
+
+    assert status == 0
+    assert {finding["state"] for finding in found.values()} <= {"ok", "warn", "n/a"}
+    for name in ("user namespace", "other namespaces", "system calls", "mounts", "newuidmap", "newgidmap", MAIN_JOB):
+        assert found[name]["state"] == "ok", found[name]
+    assert host("run", "echo", "ran").stdout == "ran\n"
+
+
+# What breaks the host; the finding that tells; its state; words of the cause; words of the cure.
+FATAL = {
+    "no user namespaces": (
+        "echo 0 >/proc/sys/user/max_user_namespaces",
+        "user namespace",
+        "user.max_user_namespaces is 0",
+        "sysctl user.max_user_namespaces=15000",
+    ),
+    "no mount namespaces": (
+        "echo 0 >/proc/sys/user/max_mnt_namespaces",
+        "mnt namespace",
+        "user.max_mnt_namespaces is 0",
+        "sysctl user.max_mnt_namespaces=15000",
+    ),
+    "no network namespaces": (
+        "echo 0 >/proc/sys/user/max_net_namespaces",
+        "net namespace",
+        "user.max_net_namespaces is 0",
+        "sysctl user.max_net_namespaces=15000",
+    ),
+    "a runtime directory that is read-only": (
+        'mount -t tmpfs -o ro,mode=700,uid=1 none "$TOP/run"',
+        "runtime directory",
+        "{top}/run lies on a file system mounted read-only ({top}/run)",
+        "set XDG_RUNTIME_DIR to a directory of your own that is writable",
+    ),
+    "a runtime directory that is full": (
+        'mount -t tmpfs -o nr_inodes=2,mode=700,uid=1 none "$TOP/run"; touch "$TOP/run/a"',
+        "runtime directory",
+        "the file system of {top}/run has no inode left",
+        "df -i {top}/run",
+    ),
+    "a state directory of somebody else's": (
+        'mkdir "$TOP/run/sandbox"',
+        "runtime directory",
+        "{top}/run/sandbox belongs to uid 0",
+        "ls -ld {top}/run/sandbox",
+    ),
+    "a state directory open to others": (
+        'mkdir -m 0755 "$TOP/run/sandbox"; chown 1 "$TOP/run/sandbox"',
+        "runtime directory",
+        "{top}/run/sandbox is open to others (mode 0755)",
+        "chmod 700 {top}/run/sandbox",
+    ),
+    "a runtime directory closed to its owner": (
+        'chmod 500 "$TOP/run"',
+        "runtime directory",
+        "{top}/run is closed to you yourself (mode 0500)",
+        "chmod 700 {top}/run",
+    ),
+}
+
+
+@pytest.mark.parametrize("setup, name, why, cure", FATAL.values(), ids=FATAL.keys())
+def test_what_breaks_the_main_job_is_named_by_doctor_and_run(
+    host: BrokenHost, setup: str, name: str, why: str, cure: str
+) -> None:
+    why, cure = why.format(top=host.top), cure.format(top=host.top)
+    status, found = host.doctor(setup=f"{setup}\n")
+    result = host("run", "true", setup=f"{setup}\n")
+
+    assert status == 1
+    assert found[name]["state"] == "fail"
+    assert found[name]["why"] == why
+    assert cure in found[name]["cure"]
+    assert found[MAIN_JOB]["state"] == "fail"
+    assert result.returncode == 125
+    assert f"\n  cause: {why}\n" in result.stderr
+    assert cure in result.stderr.partition("\n  hint: ")[2]
+
+
+def refuse(*names: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, errno.EPERM) for name in names)
+
+
+# As the filters of podman and docker; then one call each that a run cannot do without.
+FILTERS: dict[str, tuple[tuple[tuple[str, int], ...], str, str]] = {
+    "user namespaces": (
+        (("clone3", errno.ENOSYS), ("clone", errno.EPERM), ("unshare", errno.EPERM)),
+        "user namespace",
+        "a seccomp filter around us takes user namespaces away (clone)",
+    ),
+    "user namespaces, ENOSYS": (
+        (("clone3", errno.ENOSYS), ("clone", errno.ENOSYS)),
+        "user namespace",
+        "a seccomp filter around us takes user namespaces away (clone)",
+    ),
+    "fsopen": (refuse("fsopen"), "system calls", "a seccomp filter around us takes the system call fsopen away"),
+    "open_tree": (
+        (("open_tree", errno.ENOSYS),),
+        "system calls",
+        "a seccomp filter around us takes the system call open_tree away",
+    ),
+    "mount_setattr": (
+        (("mount_setattr", errno.ENOSYS),),
+        "system calls",
+        "a seccomp filter around us takes the system call mount_setattr away",
+    ),
+    "pivot_root": (
+        refuse("pivot_root"),
+        "system calls",
+        "a seccomp filter around us takes the system call pivot_root away",
+    ),
+}
+
+
+@pytest.mark.parametrize("rules, name, why", FILTERS.values(), ids=FILTERS.keys())
+def test_a_filter_around_is_found_by_what_it_takes_away(
+    host: BrokenHost, top: Path, rules: tuple[tuple[str, int], ...], name: str, why: str
+) -> None:
+    around = filtered(top / "filter", *rules)
+    status, found = host.doctor(around=around)
+    result = host("run", "true", around=around)
+
+    assert status == 1
+    assert found[name]["state"] == "fail"
+    assert found[name]["why"] == why
+    assert "a seccomp filter is in force" in found["surroundings"]["found"]
+    assert result.returncode == 125
+    assert f"\n  cause: {why}\n  hint: whoever started " in result.stderr
+
+
+def test_a_filter_that_refuses_nothing_of_ours_is_no_cause(host: BrokenHost, top: Path) -> None:
+    status, found = host.doctor(
+        setup="echo 0 >/proc/sys/user/max_user_namespaces\n", around=filtered(top / "filter", *refuse("swapon"))
+    )
+
+    assert status == 1
+    assert found["user namespace"]["why"] == "user.max_user_namespaces is 0"
+    assert found["system calls"]["state"] == "ok"
+
+
+def test_without_a_filter_no_call_is_missing_where_namespaces_are(host: BrokenHost) -> None:
+    _, found = host.doctor(setup="echo 0 >/proc/sys/user/max_user_namespaces\n")
+
+    assert found["system calls"]["state"] == "ok"
+    assert found["mounts"]["state"] == "n/a"
+
+
+RANGE = '[user]\nmap = "range"\nuid = 0\ngid = 0\n'
+MAPS = {
+    "nosuid": (
+        "mount -o remount,bind,nosuid /usr/bin/newuidmap",
+        "newuidmap",
+        "/usr/bin/newuidmap lies on a file system mounted nosuid (/usr/bin/newuidmap)",
+        "mount -o remount,suid /usr/bin/newuidmap",
+    ),
+    "neither setuid nor capable": (
+        'chmod 755 "$TOP/bin/newgidmap"',
+        "newgidmap",
+        "/usr/bin/newgidmap is neither setuid nor has the capability cap_setgid",
+        "chmod u+s /usr/bin/newgidmap",
+    ),
+    "not root's": (
+        'chown 5 "$TOP/bin/newuidmap"; chmod 4755 "$TOP/bin/newuidmap"',
+        "newuidmap",
+        "/usr/bin/newuidmap is not root's own, and is not trusted",
+        install("newuidmap", again=True),
+    ),
+    "no range": (
+        'echo ann:100:1 >"$TOP/subuid"',
+        "subuid range",
+        "/etc/subuid: gives no uids to daemon, which a range of ids needs",
+        "usermod --add-subuids 100000-165535 daemon",
+    ),
+    "a damaged range": (
+        'echo daemon:x:1 >"$TOP/subuid"',
+        "subuid range",
+        '/etc/subuid:1: "x" is not a number',
+        "correct the line",
+    ),
+}
+
+
+@pytest.mark.parametrize("setup, name, why, cure", MAPS.values(), ids=MAPS.keys())
+def test_what_breaks_ranges_of_ids_is_named_and_the_main_job_goes_on(
+    host: BrokenHost, setup: str, name: str, why: str, cure: str
+) -> None:
+    profile = f'cat >range.toml <<E\nextends = "build"\n{RANGE}E\n'
+    setup = f'{setup}\ncd "$TOP/home"\n{profile}'
+    status, found = host.doctor(setup=setup)
+    result = host("run", "-p", f"{host.top}/home/range.toml", "true", setup=setup)
+
+    assert status == 0
+    assert found[name]["state"] == "warn"
+    assert found[name]["why"] == why
+    assert cure in found[name]["cure"]
+    assert found[MAIN_JOB]["state"] == "ok"
+    assert result.returncode == 125
+    assert why in result.stderr
+    assert cure in result.stderr.partition("\n  hint: ")[2]
+
+
+def test_no_new_privs_is_why_a_setuid_helper_does_not_work(host: BrokenHost, top: Path) -> None:
+    status, found = host.doctor(around=("setpriv", "--no-new-privs"))
+
+    assert status == 0
+    assert found["newuidmap"]["state"] == "warn"
+    assert found["newuidmap"]["why"] == "no_new_privs is set on us, and setuid programs do not work"
+    assert "no_new_privs is set" in found["surroundings"]["found"]
+
+
+def test_a_runtime_directory_that_others_may_write_to_is_passed_over(host: BrokenHost) -> None:
+    setup = 'chmod 777 "$TOP/run"; mount -t tmpfs none /tmp; chmod 1777 /tmp\n'
+    status, found = host.doctor(setup=setup)
+
+    assert status == 0
+    assert found["XDG_RUNTIME_DIR"]["state"] == "warn"
+    assert found["XDG_RUNTIME_DIR"]["why"] == f"{host.top}/run: others may write to it (mode 0777)"
+    assert found["XDG_RUNTIME_DIR"]["cure"] == f"chmod 700 {host.top}/run"
+    assert found["runtime directory"]["found"].startswith("/tmp/sandbox-1/sandbox;")
+
+
+def test_the_device_of_user_mode_networks_is_opened(host: BrokenHost) -> None:
+    setup = "mount -t tmpfs -o mode=755 none /dev/net; echo >/dev/net/tun; chmod 600 /dev/net/tun\n"
+    status, found = host.doctor(setup=setup)
+
+    assert status == 0
+    assert found["/dev/net/tun"]["state"] == "warn"
+    assert found["/dev/net/tun"]["why"] == "its mode is 0600; udev makes it 0666"
+    assert found["/dev/net/tun"]["cure"].endswith("chmod 0666 /dev/net/tun")
+
+
+MASKED = "mount --bind /dev/null /proc/keys\nmount -t tmpfs -o ro none /proc/fs\n"
+
+
+def test_a_masked_proc_is_why_there_is_no_new_one(host: BrokenHost) -> None:
+    status, found = host.doctor(setup=MASKED)
+
+    assert status == 0
+    assert found["new proc"]["state"] == "warn"
+    assert "the one that is here is shown instead" in found["new proc"]["found"]
+    assert found["new proc"]["why"].startswith("/proc/fs, /proc/keys covered: ")
+    assert found[MAIN_JOB]["state"] == "ok"
+    assert host("run", "cat", "/proc/self/comm", setup=MASKED).stdout == "cat\n"
+
+
+@needs("sandbox_oci")
+def test_a_container_that_needs_a_new_proc_is_told_of_the_masks(host: BrokenHost, top: Path) -> None:
+    bundle = top / "bundle"
+    (bundle / "rootfs").mkdir(parents=True)
+    subprocess.run(["runc", "spec", "--rootless"], cwd=bundle, check=True)
+    document = json.loads((bundle / "config.json").read_text())
+    for kind in ("uid", "gid"):
+        document["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": 1, "size": 1}]
+    (bundle / "config.json").write_text(json.dumps(document))
+    log = ("--log-format", "json", "--log", str(host.top / "run/log"))
+    program = BINARY.with_name("sandbox-oci")
+    result = host(*log, "run", "--bundle", str(bundle), "c", setup=MASKED, program=program)
+
+    assert result.returncode == 1
+    assert "cannot mount a new proc on /proc" in result.stderr
+    logged = host(
+        "-c",
+        f"{program} {' '.join(log)} run --bundle {bundle} c; cat {host.top}/run/log",
+        setup=MASKED,
+        program=Path("/bin/sh"),
+    )
+    hint = json.loads(logged.stdout.splitlines()[-1])["hint"]
+    assert hint.startswith("/proc/fs, /proc/keys covered: ")
+
+
+def test_the_limit_on_processes_is_found(host: BrokenHost) -> None:
+    result = host("run", "true", around=("prlimit", "--nproc=1:1"))
+
+    assert result.returncode == 125
+    assert re.search(
+        r"\n  cause: \d+ processes and threads of yours are running, of 1 allowed \(ulimit -u\)\n", result.stderr
+    )
+    assert "/etc/security/limits.conf" in result.stderr
+
+
+def test_a_helper_that_hangs_is_not_waited_for(host: BrokenHost) -> None:
+    hang = 'printf "#!/bin/sh\\nsleep 60\\n" >"$TOP/bin/slirp4netns"; chmod 755 "$TOP/bin/slirp4netns"\n'
+    status, found = host.doctor(setup=f'{hang}export PATH="$TOP/bin:$PATH"\n')
+
+    assert status == 0
+    assert "no answer within 2 s" in found["slirp4netns"]["found"]
+
+
+# --- inside other sandboxes ---
+
+
+@needs("bwrap")
+def test_inside_bubblewrap(sandbox: Sandbox) -> None:
+    binds = ["--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc"]
+    result = subprocess.run(
+        ["bwrap", *binds, BINARY, "doctor", "--json"],
+        env=sandbox.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    status, found = read(result)
+
+    assert status == 0
+    assert found["surroundings"]["found"].startswith("a sandbox of bubblewrap; no_new_privs is set")
+    assert "root of the system is not mapped in the user namespace around us" in found["newuidmap"]["why"]
+    assert found[MAIN_JOB]["state"] == "ok"
+
+
+def inside(sandbox: Sandbox, home: Path, nested: str, script: str) -> subprocess.CompletedProcess[str]:
+    (home / "nest.toml").write_text(
+        f'extends = "build"\n[security]\nnested = {nested}\n[filesystem]\nread = ["{BINARY.parent.parent}"]\n'
+    )
+    script = f"mkdir -p /tmp/p /tmp/r; chmod 700 /tmp/r; cd /tmp/p; export XDG_RUNTIME_DIR=/tmp/r; {script}"
+    return sandbox("run", "-p", str(home / "nest.toml"), "sh", "-c", script)
+
+
+def test_inside_a_sandbox_that_allows_it(sandbox: Sandbox, home: Path) -> None:
+    status, found = read(inside(sandbox, home, "true", f"exec {BINARY} doctor --json"))
+
+    assert status == 0, [finding for finding in found.values() if finding["state"] == "fail"]
+    assert found["surroundings"]["found"].startswith("a sandbox of this program;")
+    assert found[MAIN_JOB]["state"] == "ok"
+
+
+def test_inside_a_sandbox_that_does_not(sandbox: Sandbox, home: Path) -> None:
+    status, found = read(inside(sandbox, home, "false", f"exec {BINARY} doctor --json"))
+    result = inside(sandbox, home, "false", f"exec {BINARY} run true")
+
+    assert status == 1
+    assert found["user namespace"]["why"] == "user.max_user_namespaces is 0"
+    assert found["user namespace"]["cure"] == "outside, in the profile: [security] nested = true"
+    assert result.returncode == 125
+    assert (
+        "\n  cause: user.max_user_namespaces is 0\n  hint: outside, in the profile: [security] nested = true\n"
+        in result.stderr
+    )
+
+
+# --- how it looks ---
+
+
+def test_in_a_pipe_each_finding_is_a_line_without_colour(sandbox: Sandbox) -> None:
+    result = sandbox("doctor", env={"COLUMNS": "40"})
+
+    assert "\x1b" not in result.stdout
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("    ")]
+    assert all(re.match(r"(ok|warn|fail|n/a): [^:]+: [^:]+: ", line) for line in lines[:-1])
+    assert lines[-1].startswith("sandbox works here")
+
+
+def test_verbose_says_how_it_was_tried(sandbox: Sandbox) -> None:
+    assert "    tried: clone3(CLONE_NEWUSER), then /proc/self/uid_map\n" in sandbox("doctor", "--verbose").stdout
+
+
+def test_it_leaves_nothing_behind(sandbox: Sandbox, runtime_dir: Path) -> None:
+    def everything() -> set[str]:
+        places = (str(runtime_dir), "/tmp", "/sys/fs/cgroup")
+        return {os.path.join(d, n) for p in places for d, names, files in os.walk(p) for n in (*names, *files)}
+
+    sandbox("run", "true", check=True)  # which makes the state's own directories
+    before = {path for path in everything() if "probe" in path}
+    state = {path for path in everything() if path.startswith(str(runtime_dir))}
+    sandbox("doctor", check=True)
+
+    assert {path for path in everything() if "probe" in path} == before
+    assert {path for path in everything() if path.startswith(str(runtime_dir))} == state
