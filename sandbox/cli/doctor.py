@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, printable
 from sandbox.kernel.probe.attempt import run
 from sandbox.kernel.probe.distribution import family, release
 from sandbox.kernel.probe.finding import Cause, Finding, State
@@ -98,9 +98,9 @@ def _refusal(said: str) -> tuple[str, Cause]:
 def _lines(finding: Finding, *, verbose: bool) -> Iterator[tuple[str, str]]:
     """Give what stands below a finding: a style, and the words."""
     if finding.cause.why:
-        yield "", f"because {finding.cause.why}"
+        yield "", printable(f"because {finding.cause.why}")
     if finding.cause.cure:
-        yield "bold", f"to do: {finding.cause.cure}"
+        yield "bold", printable(f"to do: {finding.cause.cure}")
     if verbose and finding.how:
         yield "dim", f"tried: {finding.how}"
 
@@ -121,11 +121,11 @@ def _show_rich(group: Group, verbose: bool) -> None:  # noqa: FBT001 (as _show_p
     table.add_column(overflow="fold")
     for finding in group.findings:
         mark = Text(marks[finding.state], style=_STYLES[finding.state])
-        name = Text(finding.name)
+        found = printable(finding.found)
         if narrow:
-            table.add_row(mark, name + Text(f": {finding.found}"))
+            table.add_row(mark, Text(f"{finding.name}: {found}"))
         else:
-            table.add_row(mark, name, Text(finding.found))
+            table.add_row(mark, Text(finding.name), Text(found))
         for style, words in _lines(finding, verbose=verbose):
             table.add_row("", *(() if narrow else ("",)), Text(words, style=style))
     console.print(table)
@@ -136,7 +136,7 @@ def _show_rich(group: Group, verbose: bool) -> None:  # noqa: FBT001 (as _show_p
 
 def _show_plain(group: Group, verbose: bool) -> None:  # noqa: FBT001 (one of two, chosen by what stdout is)
     for finding in group.findings:
-        print(f"{finding.state}: {group.title}: {finding.name}: {finding.found}")
+        print(f"{finding.state}: {group.title}: {finding.name}: {printable(finding.found)}")
         for _, words in _lines(finding, verbose=verbose):
             print(f"    {words}")
 
