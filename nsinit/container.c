@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "sys.h"
 
 #define COMMAND_MAX 4096 /* of what is written down of a command */
@@ -269,6 +270,9 @@ int container_make(struct container *container, const char *directory, const cha
 				errno = error;
 				return -1;
 			}
+			/* Its first process dies with who made it, but maybe not yet. */
+			if (container->cgroup[0] && !cgroup_kill(container->cgroup))
+				cgroup_remove(container->cgroup);
 			container_remove(container);
 			if (open_parent(container, directory, id) < 0)
 				return -1;

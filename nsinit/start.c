@@ -133,6 +133,9 @@ static int make_cgroup(struct monitor *monitor)
 	int fd = cgroup_make(monitor->plan, monitor->container->id, monitor->container->cgroup, &subject);
 	if (fd < 0)
 		monitor_fail(monitor, OP_CGROUP, "cgroup", subject);
+	/* Should we be killed, whoever cleans up has to know what to look into. */
+	else if (container_record(monitor->container, monitor->plan, monitor->container->held ? monitor->command : NULL) < 0)
+		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	return fd;
 }
 

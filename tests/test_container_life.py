@@ -436,6 +436,33 @@ def test_a_create_that_is_killed_leaves_nothing_that_the_next_does_not_clean(
         assert container.status() == Status.CREATED
 
 
+# Who reads the state on stdin kills the runtime; something lives on in the cgroup, as the first process may for a moment.
+KILLER = """
+state=$(cat); pid=${state#*\\"pid\\": }
+sleep 60 </dev/null >/dev/null 2>&1 &
+echo $! >"/sys/fs/cgroup$(sed -n s/^0:://p "/proc/${pid%%,*}/cgroup")/cgroup.procs"
+kill -9 $PPID
+"""
+
+
+@needs("cgroup2")
+@pytest.mark.parametrize("how", ["anew", "load"])
+def test_what_a_killed_create_has_left_in_a_cgroup_is_no_hindrance(
+    containers: Containers, bundle: Path, engine: Sandbox, how: str
+) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", KILLER]}
+    config = json.loads((bundle / "config.json").read_text())
+    (bundle / "config.json").write_text(json.dumps({**config, "hooks": {"createRuntime": [hook]}}))
+    assert engine.popen("--root", containers.root, "create", "c").wait(60) == -signal.SIGKILL
+    (bundle / "config.json").write_text(json.dumps(config))
+
+    if how == "load":
+        with pytest.raises(NoSuchContainer):
+            containers.load("c")
+    with containers.create("c", bundle) as container:
+        assert container.processes() == [container.pid]
+
+
 # --- the command line over it ---
 
 
