@@ -19,6 +19,7 @@
 
 #include "cgroup.h"
 #include "exit.h"
+#include "sources.h"
 #include "sys.h"
 
 static int write_file(struct run *run, const char *path, const char *text)
@@ -156,6 +157,9 @@ int enter_identity(struct run *run, const struct plan_map_ids *ids, bool joined)
 
 	if (ids && !joined && (others ? await_mapping(run) : map_own_ids(run, ids)) < 0)
 		return -1;
+	/* With what is the caller's yet, and what is the container's already. */
+	if (!joined && sources_open(run) < 0)
+		return -1;
 	return ids && ids->become_root ? become_root(run) : 0;
 }
 
@@ -167,7 +171,7 @@ int enter_as_root(struct run *run)
 /* The copies that are executed with are close-on-exec, and out of the way of the numbers that they get. */
 static int place_all(struct run *run, const struct entry *entry, int *image_fd)
 {
-	const int first = 3 + (int)entry->descriptors, free_from = first + 16;
+	const int first = run->first_fd, free_from = first + INIT_FDS + run->source_count;
 	const int sources[INIT_FDS] = {
 		[INIT_PLAN_FD] = entry->plan_fd,
 		[INIT_SYNC_FD] = entry->sync_fd,
@@ -187,6 +191,8 @@ static int place_all(struct run *run, const struct entry *entry, int *image_fd)
 	for (int i = 0; i < INIT_FDS; i++)
 		if (copies[i] >= 0 && place_fd(copies[i], first + i) < 0)
 			return refuse(run, "dup2", "");
+	if (sources_place(run, first + INIT_FDS) < 0)
+		return -1;
 	run->sync_fd = first + INIT_SYNC_FD;
 	for (int fd = 3; fd < first; fd++)
 		fcntl(fd, F_SETFD, 0);
@@ -232,7 +238,7 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 _Noreturn void enter_sandbox(const struct entry *entry)
 {
 	const struct plan_op *op = plan_find(entry->plan, OP_MAP_IDS);
-	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd };
+	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd, .first_fd = 3 + (int)entry->descriptors };
 
 	run.current = op ? plan_index(entry->plan, op) : 0;
 	enter(&run, entry, (const struct plan_map_ids *)op);
@@ -257,7 +263,7 @@ static int leave_for(struct run *run, const struct entry *entry)
 _Noreturn void enter_from_outside(const struct entry *entry)
 {
 	const struct plan_op *op = plan_find(entry->plan, OP_ISOLATE);
-	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd };
+	struct run run = { .plan = entry->plan, .sync_fd = entry->sync_fd, .first_fd = 3 + (int)entry->descriptors };
 
 	run.current = op ? plan_index(entry->plan, op) : 0;
 	leave_for(&run, entry);

@@ -9,6 +9,7 @@
 
 #include "mount.h"
 #include "place.h"
+#include "sources.h"
 
 int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 {
@@ -20,11 +21,14 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 	};
 	struct stat status;
 
-	cleanup_fd int source_fd = mount_source(source);
+	cleanup_fd int source_fd = source_take(run, &op->head, op->early, source);
 	if (source_fd < 0 || fstat(source_fd, &status) < 0)
 		return refuse(run, "openat2", source);
-	cleanup_fd int tree_fd = mount_copy(run, source_fd, source, op->recursive, &change);
+	cleanup_fd int tree_fd = op->early == EARLY_COPY ? fcntl(source_fd, F_DUPFD_CLOEXEC, 0)
+							 : mount_copy(run, source_fd, source, op->recursive, &change);
 	if (tree_fd < 0)
+		return -1;
+	if (op->early == EARLY_COPY && mount_change(run, tree_fd, source, &change) < 0)
 		return -1;
 	if (mount_map_ids(run, tree_fd, source, op->map_recursive, plan_text(run->plan, op->uid_map),
 			  plan_text(run->plan, op->gid_map)) < 0)

@@ -5,12 +5,16 @@
 #include <unistd.h>
 
 #include "mount.h"
+#include "sources.h"
 
-static int attach_root(struct run *run, int root_fd, const char *staging)
+/* At the path `staging`, or on the directory `place_fd`. */
+static int attach_root(struct run *run, int root_fd, int place_fd, const char *staging)
 {
-	if (sys_move_mount(root_fd, AT_FDCWD, staging, 0) < 0) {
-		int error = errno;
+	int error = place_fd < 0 ? sys_move_mount(root_fd, AT_FDCWD, staging, 0)
+				 : sys_move_mount(root_fd, place_fd, "", MOVE_MOUNT_T_EMPTY_PATH);
 
+	if (error < 0) {
+		error = errno;
 		close(root_fd);
 		return refuse_with(run, error, "move_mount", staging);
 	}
@@ -24,21 +28,22 @@ int op_fresh_root(struct run *run, const struct plan_fresh_root *op)
 
 	if (root_fd < 0)
 		return -1;
-	return attach_root(run, root_fd, plan_text(run->plan, op->staging));
+	return attach_root(run, root_fd, -1, plan_text(run->plan, op->staging));
 }
 
 int op_bind_root(struct run *run, const struct plan_bind_root *op)
 {
 	const char *source = plan_text(run->plan, op->source);
 	const struct change change = { .all.propagation = op->propagation, .top.set = op->set_attributes };
-	cleanup_fd int source_fd = mount_source(source);
+	cleanup_fd int source_fd = source_take(run, &op->head, op->early, source);
 
 	if (source_fd < 0)
 		return refuse(run, "openat2", source);
 	int root_fd = mount_copy(run, source_fd, source, true, &change);
 	if (root_fd < 0)
 		return -1;
-	return attach_root(run, root_fd, plan_text(run->plan, op->staging));
+	/* Who could not go to the source may not come to its place either. */
+	return attach_root(run, root_fd, op->early == EARLY_NO ? -1 : source_fd, plan_text(run->plan, op->staging));
 }
 
 int op_seal_root(struct run *run, const struct plan_seal_root *op)

@@ -18,6 +18,8 @@ enum init_fd {
 	INIT_FDS,
 };
 
+#define SOURCES_MAX 1024
+
 struct failure {
 	const char *call; /* the system call that refused */
 	const char *subject; /* what it was done to */
@@ -40,6 +42,8 @@ struct run {
 	mode_t umask; /* the caller's */
 	bool has_oom_score; /* it was set already */
 	bool arrived; /* a working directory was changed to */
+	int source_count; /* of those that were opened early, by this process itself */
+	int sources[SOURCES_MAX]; /* owned */
 	struct sync_message hello;
 	struct failure failure;
 	char name[256]; /* room for the subject of a failure that is no text of the plan */

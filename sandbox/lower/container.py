@@ -10,6 +10,7 @@ from sandbox.lower import (
     hooks,
     machine,
     namespaces,
+    outwards,
     process,
     record,
     scheduling,
@@ -125,6 +126,7 @@ def _container(case: Case) -> tuple[Step, ...]:
     return (
         record.container(case),
         *namespaces.notices(case),
+        *outwards.notices(case),
         *devices.device_notices(case),
         *namespaces.namespaces(case),
         *cgroup.cgroup(case),
@@ -143,6 +145,7 @@ def _container(case: Case) -> tuple[Step, ...]:
         *hooks.runtime_hooks(case),
         *filesystem.covers(case),
         *machine.machine(case),
+        *filesystem.shared(case),
         *filesystem.seal(case),
         *_become(case, start=[Step(StartGate(), origins["$"]), *hooks.start_hooks(case)]),
     )
@@ -220,5 +223,11 @@ def _notify(case: Case) -> list[Step]:
 def _notify_mount(case: Case) -> list[Step]:
     if not _notify(case):
         return []
-    operation = BindMount(source=case.call.notify_directory, target=NOTIFY_DIRECTORY, recursive=0, propagation=1 << 18)
+    operation = BindMount(
+        source=case.call.notify_directory,
+        target=NOTIFY_DIRECTORY,
+        recursive=0,
+        propagation=1 << 18,
+        early=filesystem.opening(case),
+    )
     return [Step(operation, case.origins["$"])]

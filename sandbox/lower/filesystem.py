@@ -10,7 +10,7 @@ from posixpath import normpath
 
 from sandbox.errors import SpecError
 from sandbox.lower.devices import default_devices
-from sandbox.lower.ids import is_mapped, lines
+from sandbox.lower.ids import has_other_root, is_mapped, lines
 from sandbox.lower.mount_options import (
     PROPAGATION,
     RDONLY,
@@ -20,10 +20,12 @@ from sandbox.lower.mount_options import (
     refuse_filesystem_options,
     target_of,
 )
+from sandbox.lower.outwards import outwards
 from sandbox.plan.ops import (
     BindMount,
     BindRoot,
     ChangeMount,
+    Early,
     Flag,
     FreshRoot,
     KeepAbsent,
@@ -63,9 +65,19 @@ def root(case: Case) -> list[Step]:
         slave = _propagation(case) == PROPAGATION["slave"]
         # Who is root inside may be somebody whom our state is closed to; the directory itself is open to them.
         staging = source if case.is_container else case.host.state_dir
-        operation = BindRoot(source=source, staging=staging, propagation=PROPAGATION["slave" if slave else "private"])
+        operation = BindRoot(
+            source=source,
+            staging=staging,
+            propagation=PROPAGATION["slave" if slave else "private"],
+            early=opening(case),
+        )
         steps = [Step(operation, origin)]
     return steps + _symlinks(case, mounted=False)
+
+
+def opening(case: Case) -> int:
+    """Return how the source of a mount is opened (Early)."""
+    return Early.OPEN if case.is_container and has_other_root(case) else Early.NO
 
 
 def _propagation(case: Case) -> int:
@@ -114,7 +126,10 @@ def absent(case: Case) -> list[Step]:
 def mounts(case: Case) -> list[Step]:
     """Mount in the order of the spec; in a sandbox the devices that every container has follow /dev."""
     steps: list[Step] = []
+    late = outwards(case)
     for index, mount in enumerate(case.spec.mounts):
+        if index in late:
+            continue
         origin = case.origins[f"mounts[{index}]"]
         target = target_of(mount)
         if target == "/":
@@ -125,7 +140,16 @@ def mounts(case: Case) -> list[Step]:
     return steps + _symlinks(case, mounted=True)
 
 
-def _mount(case: Case, mount: Mount, target: str, origin: str) -> list[Step]:
+def shared(case: Case) -> list[Step]:
+    """Mount what is shared with the host: last of all."""
+    steps = []
+    for index, target in outwards(case).items():
+        origin = case.origins[f"mounts[{index}]"]
+        steps += _mount(case, case.spec.mounts[index], target, origin, early=Early.COPY)
+    return steps
+
+
+def _mount(case: Case, mount: Mount, target: str, origin: str, *, early: int = 0) -> list[Step]:
     options = parse_options(mount)
     if not case.is_container:
         _check_sandbox(mount, options, origin)
@@ -144,7 +168,11 @@ def _mount(case: Case, mount: Mount, target: str, origin: str) -> list[Step]:
         if not mount.source:
             raise SpecError("a bind mount needs a source", where=origin)
         source = _source(case, mount.source, origin) if case.is_container else mount.source
-        bind = _bind(case, source, target, options, _id_maps(case, mount, options, origin))
+        maps = _id_maps(case, mount, options, origin)
+        if early:
+            # What lies below has its peers too, as in runc, whether or not it is named.
+            return [Step(_bind(case, source, target, options, maps, early=early), origin)]
+        bind = _bind(case, source, target, options, maps, early=opening(case))
         return [Step(bind, origin), *_top(case, target, options, origin)]
     if mount.type in ("", "none"):
         raise SpecError("a mount needs a type, or the option bind", where=origin)
@@ -213,9 +241,12 @@ def _id_maps(case: Case, mount: Mount, options: Options, origin: str) -> tuple[s
     return lines(uids), lines(gids)
 
 
-def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[str, str]) -> BindMount:
+def _bind(
+    case: Case, source: str, target: str, options: Options, maps: tuple[str, str], *, early: int = 0
+) -> BindMount:
     private = PROPAGATION["private"]
     recursively = options.set_recursive
+    by_top = case.is_container and _is_of_top(options)
     top = options.set
     if case.is_container and top & RDONLY and _shows_cgroups(case, source):
         # runc CVE-2023-25809: read-only is the top alone, and the hierarchy below could be written.
@@ -228,10 +259,11 @@ def _bind(case: Case, source: str, target: str, options: Options, maps: tuple[st
         clear_attributes=options.clear,
         set_recursive=recursively,
         clear_recursive=options.clear_recursive,
-        propagation=private if case.is_container and _is_of_top(options) else options.propagation or private,
+        propagation=options.propagation or private if early == Early.COPY or not by_top else private,
         uid_map=maps[0],
         gid_map=maps[1],
         map_recursive=int(options.id_map == "ridmap"),
+        early=early,
     )
 
 

@@ -45,6 +45,22 @@ def id_maps(case: Case) -> MapIds:
     )
 
 
+def has_other_root(case: Case) -> bool:
+    """Is who sets the container up, as its root, somebody else than the caller?  Files that are the caller's alone may
+    then be out of reach."""
+    if not case.makes("user"):
+        return case.has("user")
+    uids, gids = case.linux.uid_mappings, case.linux.gid_mappings
+    if not (_has_root(uids) and _has_root(gids)) or is_self_mapped(case):
+        return False
+    return _outside(uids) != case.host.uid or _outside(gids) != case.host.gid
+
+
+def _outside(mappings: list[IdMapping]) -> int:
+    """Return what id 0 is outside."""
+    return next(entry.host_id for entry in mappings if entry.container_id == 0)
+
+
 def lines(mappings: list[IdMapping]) -> str:
     """Return `mappings` as /proc/PID/uid_map takes them."""
     return "".join(f"{entry.container_id} {entry.host_id} {entry.size}\n" for entry in mappings)

@@ -48,6 +48,15 @@ class TerminalMode:
     ALWAYS = 2
 
 
+class Early:
+    """Whether a mount's source is taken before the first process becomes who it is inside, and before its mount
+    namespace is cut off from the caller's."""
+
+    NO = 0
+    OPEN = 1  # the caller has a way to it, and who is root inside may have none
+    COPY = 2  # what is mounted in it is seen outside, and what is mounted there inside
+
+
 class HookStage:
     """When a hook is run; runtime-spec, config.md#posix-platform-hooks."""
 

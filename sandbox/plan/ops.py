@@ -17,6 +17,7 @@ from sandbox.plan.op import (
     STAGES,
     U32,
     U64,
+    Early,
     Flag,
     HookStage,
     LabelKind,
@@ -70,7 +71,7 @@ from sandbox.plan.ops_root import (
 # Of the other modules.
 __all__ = [
     "CODES", "OPS", "STAGES", "BindConsole", "BindDevice", "BindMount", "BindRoot", "ChangeMount",
-    "Credentials", "FindCommand", "FindHome", "Flag", "FreshRoot", "HookStage", "JoinKeyring", "LabelKind",
+    "Credentials", "Early", "FindCommand", "FindHome", "Flag", "FreshRoot", "HookStage", "JoinKeyring", "LabelKind",
     "MakeDirectory", "MakeFifo", "MakeReadOnly", "MakeSymlink", "Mask", "NewMount", "NewSession", "Op",
     "OpenTerminal", "OwnStreams", "PinCpus", "PivotRoot", "Reaper", "SealRoot", "SeccompFilter",
     "SetIoPriority", "SetLabel", "SetMemoryPolicy", "SetNice", "SetOomScore", "SetPersonality", "SetRlimit",

@@ -21,6 +21,7 @@ class BindRoot(Op):
     staging: Text
     set_attributes: U64 = 0
     propagation: U64 = 1 << 18  # MS_PRIVATE, MS_SLAVE …; of all
+    early: U32 = 0  # Early; then it is attached at `source`, whatever `staging` says
 
 
 @op(0x13)
@@ -46,6 +47,7 @@ class BindMount(Op):
     uid_map: Text = ""  # id-mapped, as MapIds has it; empty: as it is
     gid_map: Text = ""
     map_recursive: U32 = 0
+    early: U32 = 0  # Early
 
 
 @op(0x15)

@@ -62,7 +62,8 @@ def _bind(op: ops.BindMount) -> str:
     place = f"bind {op.source}" + (f" onto {op.target}" if op.source != op.target else "")
     attributes = op.set_attributes | op.set_recursive
     words = _with(attributes) if attributes & 1 else " (writable)"
-    return place + words + _propagation(op.propagation) + _mapped(op)
+    outwards = ", seen outside" if op.early == ops.Early.COPY else ""
+    return place + words + _propagation(op.propagation) + outwards + _mapped(op)
 
 
 def _mount(op: ops.NewMount) -> str:

@@ -20,7 +20,7 @@ from sandbox.spec.check import check
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.lower.host import Call
-    from sandbox.spec.runtime import Spec
+    from sandbox.spec.runtime import IdMapping, Spec
 
 # newuidmap(1) is setuid or has a capability: only the system's own directories are looked at.
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
@@ -88,7 +88,7 @@ def look(spec: Spec, key: Key) -> tuple[Host, Inputs]:
     linux = spec.linux
     assert linux is not None
     # Our own id alone we map ourselves.
-    helped = len(linux.uid_mappings) > 1 or len(linux.gid_mappings) > 1
+    helped = not (_is_own(linux.uid_mappings, key.uid) and _is_own(linux.gid_mappings, key.gid))
     host = Host(
         uid=key.uid,
         gid=key.gid,
@@ -105,6 +105,10 @@ def look(spec: Spec, key: Key) -> tuple[Host, Inputs]:
         **paths.look_at(spec, key.bundle, inputs),
     )
     return host, inputs
+
+
+def _is_own(mappings: list[IdMapping], own: int) -> bool:
+    return not mappings or (len(mappings) == 1 and mappings[0].size == 1 and mappings[0].host_id == own)
 
 
 def helper(name: str, inputs: Inputs) -> str:
