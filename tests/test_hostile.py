@@ -25,6 +25,7 @@ DOCUMENTED = {
     "lease-on-what-is-shown",
     "limits-of-init",
     "mount-sources",
+    "set-id-file-in-the-project",
     "socket-in-a-shared-directory",
     "watch-what-is-shown",
 }
@@ -94,6 +95,14 @@ def test_under_build_every_attack_is_tried_and_held(sandbox: Sandbox, ground: Gr
     assert untried - {"security-label"} == DOCUMENTED | IN_A_NAMESPACE
 
 
+def test_on_a_terminal(sandbox: Sandbox, ground: Ground) -> None:
+    """It has one of its own, and can type into none."""
+    found = run(sandbox, ground, "-p", "build", "--tty")
+
+    assert_held(ground, found)
+    assert {found[name] for name in ("typed-into-the-terminal", "terminals-of-the-host", "signals-outside")} == {"held"}
+
+
 def test_with_namespaces_inside_what_covers_something_stays(sandbox: Sandbox, ground: Ground, home: Path) -> None:
     (home / "nest.toml").write_text('extends = "build"\n[security]\nnested = true\n')
     options = ("-p", str(home / "nest.toml"), "--read", str(ground.fixed), "--read", str(ground.program))
@@ -147,17 +156,18 @@ def test_a_hostile_program_in_a_plain_container(
 
 # Where nothing holds, as root in namespaces in which nothing was shut, each of these succeeds on any machine.
 SUCCEEDS_IN_THE_CONTROL = set(
-    "descriptor-inherited descriptor-reopened hidden-by-name hidden-by-processes hidden-linked hidden-facts environment"
-    " readonly-written readonly-described readonly-moved covered-in-a-writable-tree init-memory init-places init-settings"
-    " proc-written memory-of-the-machine mount-new mount-changed mount-taken-away mount-by-descriptor another-root"
-    " above-the-root locked-mounts-in-a-namespace copies-of-mounts-in-a-namespace call-bpf call-keyctl call-add_key"
-    " call-open_by_handle_at call-clone3 typed-into-the-terminal namespaces-by-unshare namespaces-by-clone"
-    " namespaces-by-clone3 namespaces-by-setns personality abstract-socket socket-that-is-not-shown loopback-of-the-host"
-    " shared-memory keyring-of-the-caller devices-of-the-host trace-init memory-of-init settings-of-init signals-outside"
+    "descriptor-inherited descriptor-reopened hidden-by-name hidden-by-processes hidden-linked hidden-facts"
+    " environment readonly-written readonly-described readonly-moved covered-in-a-writable-tree init-memory"
+    " init-places init-settings proc-written memory-of-the-machine mount-new mount-changed mount-taken-away"
+    " mount-by-descriptor another-root above-the-root locked-mounts-in-a-namespace copies-of-mounts-in-a-namespace"
+    " call-bpf call-keyctl call-add_key call-open_by_handle_at call-clone3 typed-into-the-terminal"
+    " namespaces-by-unshare namespaces-by-clone namespaces-by-clone3 namespaces-by-flags-that-change"
+    " namespaces-by-setns personality abstract-socket socket-that-is-not-shown loopback-of-the-host shared-memory"
+    " keyring-of-the-caller devices-of-the-host trace-init memory-of-init settings-of-init signals-outside"
     " capabilities new-privileges program-in-memory filter-loosened filter-by-tracing".split()
 )
-# And these where there is no namespace at all.
-SUCCEEDS_OUTSIDE = {"signals-by-owner", "signals-outside", "processes-of-others"}
+# And these where there is no namespace at all; a signal to everybody would reach other tests.
+SUCCEEDS_OUTSIDE = {"signals-by-owner", "processes-of-others"}
 
 
 @needs("mountns", "new_proc")

@@ -157,6 +157,41 @@ static void by_clone3(void)
 	}
 }
 
+/* Flags in memory that change after a filter could have looked at them. */
+static volatile unsigned long long changing[11] = { 0, 0, 0, 0, SIGCHLD };
+
+static int change(void *nothing)
+{
+	(void)nothing;
+	for (;;)
+		changing[0] = changing[0] ? 0 : CLONE_NEWUSER;
+	return 0;
+}
+
+static void by_change(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	pid_t writer = clone(change, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL);
+	int gained = 0;
+
+	if (writer < 0)
+		not_here("no thread: %s", strerror(errno));
+	for (int i = 0; i < 500 && !gained; i++) {
+		char map[64];
+		int status = 0;
+		pid_t child = (pid_t)syscall(SYS_clone3, changing, sizeof(changing));
+
+		/* In a new user namespace nothing is mapped. */
+		if (!child)
+			_exit(read_file("/proc/self/uid_map", map, sizeof(map)) == 0);
+		gained = child > 0 && waitpid(child, &status, 0) == child && WEXITSTATUS(status);
+	}
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	if (gained)
+		broke("a namespace by flags that changed");
+}
+
 static void by_setns(void)
 {
 	static const char *const files[] = { "user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time", "pid_for_children" };
@@ -221,6 +256,7 @@ const struct attack call_attacks[] = {
 	{ "calls-of-the-machine", ALWAYS, machine }, { "clock", ALWAYS, clocks }, { "sockets-of-rare-families", FILTER, families },
 	{ "sockets-raw", POWERLESS, raw_sockets }, { "typed-into-the-terminal", FILTER, typed }, { "namespaces-by-unshare", NESTED, by_unshare },
 	{ "namespaces-by-clone", NESTED, by_clone }, { "namespaces-by-clone3", NESTED, by_clone3 }, { "namespaces-by-setns", ALWAYS, by_setns },
+	{ "namespaces-by-flags-that-change", NESTED, by_change },
 	{ "call-by-int-0x80", FILTER, old_door }, { "call-by-x32", FILTER, narrow_door }, { "personality", FILTER, weakened },
 	{ 0 },
 };

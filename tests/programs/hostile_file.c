@@ -203,6 +203,21 @@ static void holes(void)
 		broke("took %lld blocks", (long long)about.st_blocks);
 }
 
+/* Whoever may execute it outside is the caller then. */
+static void set_id_file(void)
+{
+	if (!around.project)
+		not_here("nothing may be written");
+	const char *path = below(around.project, "set-id");
+	struct stat about;
+
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0755));
+	int given = !chmod(path, 04755) && !stat(path, &about) && (about.st_mode & S_ISUID);
+	unlink(path);
+	if (given)
+		broke("made a program with the caller's id");
+}
+
 const struct attack file_attacks[] = {
 	{ "readonly-written", ALWAYS, written },
 	{ "readonly-described", ALWAYS, described },
@@ -213,6 +228,7 @@ const struct attack file_attacks[] = {
 	{ "covered-in-a-writable-tree", ALWAYS, covered_stays },
 	{ "mask-written", ALWAYS, mask_written },
 	{ "mount-points-removed", ALWAYS, mount_points },
+	{ "set-id-file-in-the-project", NEVER, set_id_file },
 	{ "system-written", ALWAYS, system_written },
 	{ "memory-file-systems-unbounded", ALWAYS, unbounded },
 	{ "files-of-holes", ALWAYS, holes },
