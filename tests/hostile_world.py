@@ -109,6 +109,8 @@ class Ground:
         self.project = project
         self.hidden = home / ".ssh/id_ed25519"
         self.fixed = home / "fixed"
+        self.caches = home / ".cache/sandbox"  # of some profiles, for those inside alone
+        self.caches.mkdir(parents=True)
         self.program = home / "tools/hostile"
         self.key = random.randrange(1 << 20, 1 << 30)
         self.secret = self.hidden.read_text().strip()
@@ -201,6 +203,8 @@ class Ground:
         """Return everything in the home but what may be written, with what would change by a change."""
         found = []
         for path in sorted(self.home.rglob("*")):
+            if path.is_relative_to(self.caches):
+                continue
             if not path.is_relative_to(self.project) or path.is_relative_to(self.project / "sub"):
                 about = path.lstat()
                 found.append((str(path), about.st_mode, about.st_size, about.st_mtime_ns, about.st_nlink))

@@ -78,6 +78,8 @@ def mount_line(mount: Mount) -> str:
         mode = next((option for option in mount.options if option.startswith("mode=")), "")
         return f"tmp {mount.destination} {mode.removeprefix('mode=')}".rstrip()
     if mount.type == "bind":
+        if "/.cache/sandbox/" in mount.source:
+            return f"cache {mount.destination}"
         assert mount.source == mount.destination
         devices = "" if "rnodev" in mount.options else " with devices"
         return f"{'read' if 'rro' in mount.options else 'write'} {mount.destination}{devices}"

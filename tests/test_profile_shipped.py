@@ -13,14 +13,24 @@ from sandbox.profile import reference
 from sandbox.profile.resolve import Resolver
 from sandbox.spec.runtime import annotation
 
-SHIPPED = ("agent", "base", "build", "shell", "untrusted")
+SHIPPED = tuple(sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml") if path.stem != "secrets"))
+READ_ONLY = ("base", "offline-test", "untrusted")
 # The host's own, which differs from machine to machine.
 SYSTEM = ("/bin", "/etc", "/gnu/", "/lib", "/nix/", "/opt", "/run", "/sbin", "/usr", "/var/")
 
+CACHES = {
+    "go": [".cache/go-build", "go/pkg"],
+    "java": [".cache/coursier", ".gradle/caches", ".gradle/wrapper", ".ivy2/cache", ".m2/repository", ".m2/wrapper"],
+    "node": [
+        *(".bun/install/cache", ".cache/node", ".cache/node-gyp", ".cache/pnpm", ".cache/yarn"),
+        *(".local/share/pnpm/store", ".npm", ".yarn/berry"),
+    ],
+    "python": [".cache/pip", ".cache/pypoetry", ".cache/uv"],
+    "rust": [".cargo/git", ".cargo/registry"],
+}
 GOLDEN = {
-    "agent": ["tmp @/home 0700", "write @/home/project", "tmp /tmp 1777"],
     "base": ["tmp @/home 0700", "tmp /tmp 1777"],
-    "build": ["tmp @/home 0700", "write @/home/project", "tmp /tmp 1777"],
+    "offline-test": ["tmp @/home 0700", "read @/home/project", "write @/home/project/build", "tmp /tmp 1777"],
     "shell": ["tmp @/home 0700", "read @/home/.inputrc", "write @/home/project", "tmp /tmp 1777"],
     "untrusted": ["tmp /tmp 1777"],
 }
@@ -51,7 +61,7 @@ SECRETS = (
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     world = World(tmp_path)
-    world.make(*(f"@/home/{name}" for name in SECRETS), "@/home/.inputrc")
+    world.make(*(f"@/home/{name}" for name in SECRETS), "@/home/.inputrc", "build/")
     return world
 
 
@@ -67,7 +77,9 @@ def test_what_a_shipped_profile_shows(world: World, profile: str) -> None:
     lines = [line for line in lines if line.replace("@", str(world.top)) not in stubs]
 
     assert bool(stubs) == (profile == "agent")
-    assert sorted(lines) == sorted(GOLDEN[profile])
+    own = ["tmp @/home 0700", "write @/home/project", "tmp /tmp 1777"]
+    caches = [f"cache @/home/{path}" for path in CACHES.get(profile, ())]
+    assert sorted(lines) == sorted(GOLDEN.get(profile, own) + caches)
 
 
 def test_the_standard_mounts_of_a_sandbox(world: World) -> None:
@@ -87,9 +99,11 @@ def test_the_standard_mounts_of_a_sandbox(world: World) -> None:
 @pytest.mark.parametrize("profile", SHIPPED)
 def test_the_system_is_read_only(world: World, profile: str) -> None:
     spec = world.expand(profile, options=options(profile)).spec
-    writable = [mount.destination for mount in spec.mounts if mount.type == "bind" and "rro" not in mount.options]
+    binds = [mount for mount in spec.mounts if mount.type == "bind" and "rro" not in mount.options]
+    writable = [mount.destination for mount in binds if "/.cache/sandbox/" not in mount.source]
+    projects = [str(world.project)] if profile not in READ_ONLY else []
 
-    assert writable == ([str(world.project)] if profile in ("agent", "build", "shell") else [])
+    assert writable == ([f"{world.project}/build"] if profile == "offline-test" else projects)
     assert spec.root is not None
     assert spec.root.readonly
 

@@ -27,6 +27,10 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
 
         show(compilation)
         sys.exit(0)
+    if compilation.expansion.caches:
+        from sandbox.profile.caches import make  # late: not every profile has one
+
+        make(compilation.expansion.caches)
     data = encode(compilation.plan)
     descriptor = keep_plan(compilation.state_dir, call.plan_name, data) if call.key else plan_in_memory(data)
     if values.get("verbose"):

@@ -10,6 +10,7 @@ from json import loads
 import msgspec
 
 from sandbox.errors import SandboxError, say_notes
+from sandbox.profile.caches import make
 from sandbox.profile.expand import Request, kept
 from sandbox.runtime.compilation import compile_request
 from sandbox.spec.runtime import IdMapping, Mount, Spec, annotation, encode
@@ -50,6 +51,7 @@ def portable(request: Request, command: Sequence[str], *, own_ids: bool) -> Spec
     """
     expansion = compile_request(request).expansion
     say_notes(expansion.notes)
+    make(expansion.caches)
     spec = expansion.spec
     assert spec.process is not None
     names = {variable.partition("=")[0] for variable in spec.process.env}

@@ -156,6 +156,10 @@ class Inputs:
         """Write down that `path` is taken for absent, whatever may lie there now."""
         self._note(Input(InputKind.ABSENT, path))
 
+    def awaited(self, path: str) -> None:
+        """Write down that `path` is still to be made: the plan is for this run alone."""
+        self._note(Input(InputKind.NODE, path))
+
     def kernel(self) -> str:
         """Return the kernel's release."""
         names = os.uname()

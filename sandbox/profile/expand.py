@@ -49,6 +49,7 @@ class Expansion(NamedTuple):
     origins: dict[str, str]  # "mounts[3]" → "build.toml:12: filesystem.write[0]"
     keep: list[str]  # patterns of variables that are passed in when the command starts
     notes: tuple[str, ...] = ()  # what the user should hear of
+    caches: tuple[str, ...] = ()  # directories that have to be there when the command starts
 
 
 def expand(request: Request, inputs: Inputs, *, state_dir: str) -> Expansion:
@@ -95,7 +96,8 @@ class _Expander(Eye):
         check_capabilities(spec, self.origins)
         if annotation(spec, "nested") != "false":
             check_nested(rules)
-        return Expansion(spec, self.origins, keep, self.notes)
+        caches = tuple(rule.source for rule in rules.winners.values() if rule.source)
+        return Expansion(spec, self.origins, keep, self.notes, caches)
 
     def _note(self, place: str, *key: str) -> Origin:
         """Note that `place` of the spec comes from `key` of the profiles."""

@@ -2,7 +2,7 @@
 
 Decides the order and which rules need a mount of their own; the rules themselves are decided in
 `policy`.  Everything of the host is shown at its own real path, so that one path means one thing
-inside and outside.
+inside and outside; but for caches, which the host has elsewhere.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ def place(policy: Policy, *, home: str, fresh: bool) -> Placed:
         if rule.access is Access.HIDE:
             _hide(policy, rule, around, placed, rows, fresh=fresh)
         elif rule.access is Access.TMP:
-            rows[rule.path] = (_tmpfs(rule.path, _mode(rule.path, home)), rule.origin.text)
+            rows[rule.path] = (
+                _cache(rule) if rule.source else _tmpfs(rule.path, _mode(rule.path, home)),
+                rule.origin.text,
+            )
         elif rule.access in VISIBLE and (around is None or around.access is not rule.access):
             rows[rule.path] = (_bind(rule), rule.origin.text)
     _pin(policy, rows, [*rows, *(path for path, _ in placed.masked)])
@@ -94,6 +97,10 @@ def _bind(rule: Rule) -> Mount:
     if rule.found.device:
         options.remove("rnodev")  # a device node that was named is meant to be opened
     return Mount(destination=rule.path, type="bind", source=rule.path, options=options)
+
+
+def _cache(rule: Rule) -> Mount:
+    return Mount(destination=rule.path, type="bind", source=rule.source, options=list(WRITABLE_BIND))
 
 
 def _tmpfs(path: str, mode: str) -> Mount:

@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     found: Resolved
     origin: Origin
     optional: bool = False
+    source: str = ""  # of TMP: the directory that is shown there, where it is a cache
 
     @property
     def path(self) -> str:

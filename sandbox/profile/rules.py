@@ -24,7 +24,13 @@ PROJECT_FILE = ".sandbox.toml"
 """What a project's own profile is called (`sandbox.profile.project`)."""
 
 _SHARED_DIRECTORIES = ("/tmp", "/var/tmp")
-_KINDS = (("tmp", Access.TMP), ("read", Access.READ), ("write", Access.WRITE), ("hide", Access.HIDE))
+_KINDS = (
+    ("tmp", Access.TMP),
+    ("cache", Access.TMP),
+    ("read", Access.READ),
+    ("write", Access.WRITE),
+    ("hide", Access.HIDE),
+)
 
 
 def policy(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, state_dir: str) -> Policy:
@@ -44,8 +50,10 @@ def unchecked(layered: Layered, vocabulary: Vocabulary, resolver: Resolver, *, s
         see_through_stubs(state_dir, resolver)
         result = Policy(rules(layered, vocabulary, resolver))
         protect(result, layered, vocabulary, resolver)
-        return result
-    return Policy(rules(layered, vocabulary, resolver))
+    else:
+        result = Policy(rules(layered, vocabulary, resolver))
+    _drop_caches(result)
+    return result
 
 
 def rules(layered: Layered, vocabulary: Vocabulary, resolver: Resolver) -> Iterator[Rule]:
@@ -57,6 +65,9 @@ def rules(layered: Layered, vocabulary: Vocabulary, resolver: Resolver) -> Itera
             _spare_listings(expander, shown)
         for index, text in enumerate(getattr(layered.profile.filesystem, kind)):
             origin = layered.origin("filesystem", kind, index)
+            if kind == "cache":
+                yield _cache(vocabulary, text, origin, resolver)
+                continue
             named = vocabulary.name(text, origin)
             if named is None:
                 continue
@@ -69,6 +80,23 @@ def rules(layered: Layered, vocabulary: Vocabulary, resolver: Resolver) -> Itera
                 for rule in _rules(access, path, text, origin, resolver, optional=named.optional):
                     shown += [rule.path] if access in VISIBLE else []
                     yield rule
+
+
+def _cache(vocabulary: Vocabulary, text: str, origin: Origin, resolver: Resolver) -> Rule:
+    from sandbox.profile.caches import place  # late: not every profile has one
+
+    path = vocabulary.single(text.removeprefix("?"), origin)
+    found = resolver.resolve(path)
+    source = place(found.real, vocabulary, resolver, origin)
+    return Rule(Access.TMP, path, found, origin, text.startswith("?"), source)
+
+
+def _drop_caches(policy: Policy) -> None:
+    """Leave out the optional caches for which a directory would have to be made on the host."""
+    for path, rule in list(policy.winners.items()):
+        around = policy.above(path)
+        if rule.source and rule.optional and not rule.found.exists and around is not None and around.access in VISIBLE:
+            del policy.winners[path]
 
 
 def _spare_listings(expander: Expander, shown: list[str]) -> None:

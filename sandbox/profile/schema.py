@@ -63,6 +63,16 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
             examples=['hide = ["?~/.ssh", "./secrets", "./**/.env"]'],
         ),
     ] = []
+    cache: Annotated[
+        list[str],
+        Meta(
+            description="A writable directory that keeps what is put into it, for later runs in the same working directory. On the "
+            "host it lies below `$XDG_CACHE_HOME/sandbox` (`~/.cache/sandbox`), where no program of yours looks: what a build has "
+            "put into its caches is not to be built with outside, nor in another project. Remove it whenever you like. With `?` it is left "
+            "out where a directory would have to be made for it in a tree of the host's that is shown.",
+            examples=['cache = ["?~/.cargo/registry", "?~/.cache/pip"]'],
+        ),
+    ] = []
     protect: Annotated[
         list[str],
         Meta(
