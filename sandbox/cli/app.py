@@ -2,29 +2,99 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.options import OPTIONS
-from sandbox.errors import EXIT_OWN_FAILURE, say_notes
+from sandbox.errors import say_notes
 
-app = typer.Typer(
+_HELP = """Run a command in a container that you own: no root, no daemon.
+
+Examples:
+
+  sandbox run -- make check             build here; see and change nothing else
+
+  sandbox run -p untrusted -- ./tool    a program that you do not trust
+
+  sandbox profile list                  what else there is to be chosen
+"""
+
+
+class _Verb(TyperCommand):
+    """A verb whose help is ours: at once, and in the same words as its man page."""
+
+    def get_help(self, ctx: Any) -> str:
+        return _help(self, ctx)
+
+
+class _Group(TyperGroup):
+    """As _Verb; without arguments it says what there is."""
+
+    def get_help(self, ctx: Any) -> str:
+        return _help(self, ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            from sandbox.cli.manual import help_text, page, short_help
+
+            path = tuple(ctx.command_path.split())
+            print((help_text if len(path) > 1 else short_help)(page(self, path)), end="")
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            from sandbox.cli.usage import not_understood
+
+            raise not_understood(args[0], self.commands, ctx.command_path)
+        return super().resolve_command(ctx, args)
+
+
+def _help(command: TyperCommand | TyperGroup, context: Any) -> str:
+    from sandbox.cli.manual import help_text, page
+
+    return help_text(page(command, tuple(context.command_path.split()))).rstrip()
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _App(typer.Typer):
+    """Gives each verb our help."""
+
+    def command(self, *args: Any, cls: type[TyperCommand] | None = _Verb, **settings: Any) -> Callable[[_F], _F]:
+        return super().command(*args, cls=cls, **settings)
+
+
+app = _App(
     name="sandbox",
-    help="Run a command in a container that you own: no root, no daemon.",
-    no_args_is_help=True,
+    cls=_Group,
+    help=_HELP,
     add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
-profile_app = typer.Typer(help="See the profiles.", no_args_is_help=True)
+profile_app = _App(cls=_Group, help="See, write and approve profiles.")
 app.add_typer(profile_app, name="profile")
+
+# Under which heading the help lists an option, by the section of its profile key.
+_PANELS = {
+    "": "This call",
+    "filesystem": "Files",
+    "environment": "Environment",
+    "network": "Network",
+    "limits": "Limits",
+    "user": "Process",
+    "process": "Process",
+}
 
 
 def _with_options(verb: str, *extra: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -40,6 +110,7 @@ def _with_options(verb: str, *extra: inspect.Parameter) -> Callable[[Callable[..
             help=option.help,
             metavar=option.metavar or None,
             show_default=False,
+            rich_help_panel=_PANELS.get(option.key.partition(".")[0], "Others"),
         )
         kind: Any = list[str] | None if option.repeat else str | None if option.metavar else bool | None
         default = None if option.metavar or option.negatable else False
@@ -99,7 +170,6 @@ Examples:
 
   sandbox run -p shell -- bash
 """
-USAGE_ERROR = 2
 # The command's own options are its own.
 _STOP = {"allow_interspersed_args": False}
 
@@ -115,7 +185,14 @@ def run(**values: Any) -> None:
 @app.command(context_settings=_STOP)
 @_with_options("spec", _OUTPUT, _OWN_IDS, _COMMAND)
 def spec(**values: Any) -> None:
-    """Print the OCI runtime spec that this run would use, or write a bundle that runc and crun run too."""
+    """Print the OCI runtime spec that this run would use, or write a bundle that runc and crun run too.
+
+    Examples:
+
+      sandbox spec -p build -- make
+
+      sandbox spec --output bundle -- sh && runc run -b bundle name
+    """
     from sandbox.cli.spec import show, write_bundle
 
     output, own_ids = values.pop("output"), values.pop("own_ids")
@@ -129,7 +206,14 @@ def spec(**values: Any) -> None:
 @app.command(context_settings=_STOP)
 @_with_options("explain", _JSON, _COMMAND)
 def explain(**values: Any) -> None:
-    """Say what a run would do, each operation with the profile line that it came from."""
+    """Say what a run would do, each operation with the profile line that it came from.
+
+    Examples:
+
+      sandbox explain -p untrusted -- ./tool
+
+      sandbox explain --json | jq '.[].words'
+    """
     from sandbox.cli import explain as verb
     from sandbox.runtime.compilation import compile_request
 
@@ -152,6 +236,12 @@ def doctor(
     """Say what this host allows, found by trying it, and what to do about the rest.
 
     Exit status 1 if no sandbox can run here, else 0; warnings are about what only some need.
+
+    Examples:
+
+      sandbox doctor
+
+      sandbox doctor --json | jq -r '.. | .cure? // empty'
     """
     from sandbox.cli.doctor import doctor as verb
 
@@ -160,7 +250,12 @@ def doctor(
 
 @profile_app.command("list")
 def profile_list() -> None:
-    """List the profiles that can be named: yours and the shipped ones."""
+    """List the profiles that can be named: yours and the shipped ones.
+
+    Example:
+
+      sandbox profile list
+    """
     from sandbox.cli.profile import show_list
 
     show_list()
@@ -175,6 +270,12 @@ def profile_show(
     """Show a profile after inheritance, each value with where it comes from.
 
     Without NAME: what a run in this directory would use, a project's .sandbox.toml included.
+
+    Examples:
+
+      sandbox profile show untrusted
+
+      sandbox profile show | grep write
     """
     from sandbox.cli.profile import show
 
@@ -197,6 +298,14 @@ def profile_trust(
     """Show what a project's .sandbox.toml asks for beyond your profile, and approve exactly this content.
 
     Without FILE: the one that a run in this directory would find. Any change to it asks anew.
+
+    Examples:
+
+      sandbox profile trust
+
+      sandbox profile trust -p ci ~/project/.sandbox.toml
+
+      sandbox profile trust --list
     """
     from sandbox.cli import trust
 
@@ -212,7 +321,12 @@ def profile_untrust(
         str | None, typer.Argument(metavar="[FILE]", help="A project's .sandbox.toml.", show_default=False)
     ] = None,
 ) -> None:
-    """Take back every approval of a project's .sandbox.toml."""
+    """Take back every approval of a project's .sandbox.toml.
+
+    Example:
+
+      sandbox profile untrust ~/project
+    """
     from sandbox.cli import trust
 
     trust.untrust(file)
@@ -220,6 +334,8 @@ def profile_untrust(
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
     if wanted:
+        import importlib.metadata  # late: takes as long as a run
+
         print(f"sandbox {importlib.metadata.version('sandbox')}")
         raise typer.Exit
 
@@ -233,6 +349,21 @@ def _root(
     pass
 
 
+def _say_help(command: Any, arguments: list[str]) -> bool:
+    """Print help where nothing else is asked for: once typer reads values it imports pydantic, which takes 70 ms."""
+    *words, last = arguments or [""]
+    if last not in ("--help", "-h"):
+        return False
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return False
+    from sandbox.cli.manual import help_text, page
+
+    print(help_text(page(command, ("sandbox", *words))), end="")
+    return True
+
+
 _program = ""
 _signals = "0"
 
@@ -243,8 +374,15 @@ def main(program: str, signals: str, arguments: list[str]) -> None:
     _program, _signals = program, signals
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `sandbox explain | head`
+    command = typer.main.get_command(app)
+    if _say_help(command, arguments):
+        return
     try:
-        app(args=arguments, prog_name="sandbox")
-    except SystemExit as end:
-        # typer's status for a command line that it does not understand could be the command's own.
-        sys.exit(EXIT_OWN_FAILURE if end.code == USAGE_ERROR else end.code)
+        status = command.main(args=arguments, prog_name="sandbox", standalone_mode=False)
+    except TyperException as error:
+        from sandbox.cli.usage import usage_error
+
+        raise usage_error(error) from error
+    except typer.Abort:
+        sys.exit(130)  # as for an interrupt
+    sys.exit(status if isinstance(status, int) else 0)

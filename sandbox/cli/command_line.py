@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sandbox.cli.options import OPTIONS
+from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
-from sandbox.profile.expand import Request
+
+if TYPE_CHECKING:
+    from sandbox.profile.request import Request
 
 DEFAULT_PROFILE = "build"
 Values = Mapping[str, object]
@@ -33,13 +36,13 @@ def parse_options(arguments: Sequence[str]) -> Values:
         name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
         option = spelled.get(name)
         if option is None or (attached and not option.metavar):
-            raise UsageError(f"{word} is not understood", where="sandbox run", hint="see sandbox run --help")
+            raise not_understood(name, spelled, "sandbox run")
         if not option.metavar:
             values[option.field] = not name.startswith("--no-")
             continue
         if not attached:
             if not waiting:
-                raise UsageError(f"{name} needs a value: {option.metavar}", where="sandbox run")
+                raise UsageError(f"{name} needs a value: {option.metavar}", where="run", hint="see sandbox run --help")
             value = waiting.pop(0)
         if option.repeat:
             values.setdefault(option.field, []).append(value)
@@ -50,6 +53,8 @@ def parse_options(arguments: Sequence[str]) -> Values:
 
 def request(values: Values) -> Request:
     """Return the request that the option values make."""
+    from sandbox.profile.request import Request  # late: help needs none
+
     options: list[tuple[str, str]] = []
     for option in OPTIONS:
         if option.key and (option.negatable or values.get(option.field) is not False):
