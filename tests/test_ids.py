@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.errors import HostError
-from sandbox.kernel.ids import Account, Range, account, free_range, parse, subordinate
-from sandbox.kernel.probe.distribution import as_root
+from sandbox.kernel.ids import Account, Range, account, parse, subordinate
+from sandbox.kernel.probe.ids import give
 from sandbox.plan.inputs import InputKind, Inputs
 from sandbox.profile.identity import fill
 
@@ -44,7 +44,7 @@ def test_a_subgid_line_names_the_user():
 def test_who_has_no_range_learns_the_command_that_gives_one(files):
     with pytest.raises(HostError, match=r"^/etc/subuid: gives no uids to ann") as caught:
         subordinate("uid", 1000, "ann", Files(**files))
-    assert caught.value.hint == as_root(f"usermod --add-subuids {free_range()} ann")
+    assert caught.value.hint == give("uid", "ann")
 
 
 @pytest.mark.parametrize(

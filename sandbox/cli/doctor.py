@@ -144,7 +144,9 @@ def _show_plain(group: Group, verbose: bool) -> None:  # noqa: FBT001 (one of tw
 def _show_sum(groups: Sequence[Group]) -> None:
     failed = [finding.name for group in groups for finding in group.findings if finding.state == "fail"]
     warnings = sum(finding.state == "warn" for group in groups for finding in group.findings)
-    also = {0: "", 1: "; 1 warning, about something else"}.get(warnings, f"; {warnings} warnings, about something else")
+    also = {0: "", 1: "; 1 warning, about what only some need"}.get(
+        warnings, f"; {warnings} warnings, about what only some need"
+    )
     print(f"sandbox does not work here: {', '.join(failed)}" if failed else f"sandbox works here{also}")
 
 

@@ -35,6 +35,8 @@ _MOUNTS = (
 def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
     """Return why errno `number` came from `call` on `subject` in `op`, and what to do; UNKNOWN if we do not know."""
     kind = type(op).__name__
+    if call == "F_DUPFD" and number == errno.EINVAL:
+        return lacks.lack(errno.EMFILE)  # fcntl(2): a number above the limit is refused so
     if kind == "Isolate":
         return namespaces.why_not(getattr(op, "flags", 0), number)
     if kind == "MapIds":
@@ -113,4 +115,4 @@ def _no_state(op: Any, call: str, number: int, subject: str) -> Cause:
     if call == "flock" and number == errno.EEXIST:
         cure = f"a sandbox named {subject} is running; choose another name, or end it: sandbox kill {subject}"
         return Cause(cure=cure)
-    return place.why_not(str(op.directory))
+    return place.why_not(str(op.directory), number)

@@ -90,12 +90,12 @@ def subordinate(kind: Literal["uid", "gid"], uid: int, name: str, inputs: Inputs
     owners = {str(uid), name} - {""}
     ranges = [entry for owner, entry in parse(path, content) if owner in owners]
     if not ranges:
-        from sandbox.kernel.probe.distribution import as_root  # late: for a refusal alone
+        from sandbox.kernel.probe.ids import give  # late: for a refusal alone
 
         raise HostError(
             f"gives no {kind}s to {name or uid}, which a range of ids needs",
             where=path,
-            hint=as_root(f"usermod --add-sub{kind}s {free_range()} {name or uid}"),
+            hint=give(kind, name or str(uid)),
         )
     return ranges
 

@@ -92,7 +92,7 @@ def _make(path: str) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        cause = _why_not(path)
+        cause = _why_not(path, error.errno or 0)
         raise HostError(
             f"cannot make {path}: {error.strerror}",
             cause=cause.why,
@@ -108,10 +108,10 @@ def _make(path: str) -> None:
         )
 
 
-def _why_not(path: str) -> Cause:
+def _why_not(path: str, number: int = 0) -> Cause:
     from sandbox.kernel.probe.place import why_not  # late: for a refusal alone
 
-    return why_not(path)
+    return why_not(path, number)
 
 
 def held_stubs(state: str) -> list[str]:

@@ -123,11 +123,20 @@ def _rules(
             return
         if access is not Access.TMP or found.refusal:
             leads = f" (leads to {found.real})" if found.links else ""
+            if found.closed:
+                raise _closed(f"{path}: {found.refusal}{leads}", path, origin)
             raise _missing(f"{path}: {found.refusal or 'No such file or directory'}{leads}", text, origin)
     if found.real == "/" and access is not Access.HIDE:
         yield from _whole_root(access, origin, resolver)
         return
     yield Rule(access, path, found, origin, optional)
+
+
+def _closed(message: str, path: str, origin: Origin) -> ProfileError:
+    from sandbox.kernel.diagnosis import closed_parent  # late: for a refusal alone
+
+    cause = closed_parent(path)
+    return ProfileError(message, where=origin.text, cause=cause.why, hint=cause.cure)
 
 
 def _missing(message: str, text: str, origin: Origin) -> ProfileError:

@@ -28,12 +28,15 @@ _MACHINE = os.uname().machine
 # From 424 on all machines count alike; asm/unistd.h.
 _OLD_NUMBERS = {
     "clone": (56, 220),
-    "seccomp": (317, 277),
-    "pivot_root": (155, 41),
+    "keyctl": (250, 219),
     "mount": (165, 40),
+    "pivot_root": (155, 41),
+    "seccomp": (317, 277),
+    "sethostname": (170, 161),
     "umount2": (166, 39),
 }
-_NUMBERS = {name: numbers[_MACHINE != "x86_64"] for name, numbers in _OLD_NUMBERS.items()} | {
+_NUMBERS: dict[str, int] = {name: pair[_MACHINE != "x86_64"] for name, pair in _OLD_NUMBERS.items()}
+_NUMBERS |= {
     "open_tree": 428,
     "move_mount": 429,
     "fsopen": 430,

@@ -113,19 +113,32 @@ def _missing(top: str, controllers: list[str], waiting: list[str], how: str) -> 
 
 
 def _why_missing(top: str, missing: list[str]) -> Cause:
-    root = delegation.mount_point()
-    exist = read(f"{root}/cgroup.controllers").split()
-    absent = [controller for controller in missing if controller not in exist]
-    if absent and root == os.path.realpath(root) and not around():
-        return Cause(
-            why=f"{', '.join(absent)}: not in the hierarchy of this system: cgroup v1 holds them, or the kernel lacks them",
-            cure="boot with systemd.unified_cgroup_hierarchy=1" if os.path.isdir("/run/systemd/system") else "",
-        )
+    places = _places()
+    for state, why, cure in (
+        ("absent", "this kernel has no controller", "boot one that has it"),
+        ("disabled", "switched off when the system was booted:", "boot without cgroup_disable="),
+        ("v1", "hierarchies of cgroup v1 hold", "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"),
+    ):
+        found = [controller for controller in missing if places.get(controller, "absent") == state]
+        if found:
+            return Cause(why=f"{why} {', '.join(found)}", cure=cure)
     if "user@" in top:
         return Cause(why=f"systemd gives its users no {', '.join(missing)}", cure=_widen())
     return Cause(
         why=f"{top} was given without {', '.join(missing)}", cure=allow(f"the controllers {', '.join(missing)}")
     )
+
+
+def _places() -> dict[str, str]:
+    """Return where each controller is, by /proc/cgroups (cgroups(7)): v1, v2 or disabled."""
+    found = {}
+    for line in read("/proc/cgroups").splitlines():
+        fields = line.split()
+        if line.startswith("#") or len(fields) != 4:
+            continue
+        name, hierarchy, _, enabled = fields
+        found[name] = "disabled" if enabled == "0" else "v1" if hierarchy != "0" else "v2"
+    return found
 
 
 def _widen() -> str:
@@ -144,7 +157,10 @@ def why_none() -> Cause:
     """Return why no cgroup is the caller's."""
     own = delegation.own_cgroup()
     if around():
-        return Cause(why="the cgroup that we are in belongs to what is around us", cure=allow("a cgroup of our own"))
+        return Cause(
+            why="the cgroup that we are in belongs to what is around us",
+            cure=allow("a cgroup of our own", podman="--security-opt unmask=/sys/fs/cgroup"),
+        )
     if manager_answers():
         return Cause(
             why=f"we are in {own}, which is not yours; below your user manager you may make cgroups",

@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 
-from sandbox.kernel.probe.attempt import LIBC, MOUNT, USER, Outcome, Refused, attempt, system_call
+from sandbox.kernel.probe.attempt import LIBC, MOUNT, USER, UTS, Outcome, Refused, attempt, system_call
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.surroundings import allow, status
 
@@ -37,6 +37,7 @@ _INSIDE: dict[str, tuple[tuple[object, ...], tuple[int, int]]] = {
     "fsmount": ((-1, _WRONG, 0), (5, 2)),
     "move_mount": ((-1, None, -1, None, _WRONG), (5, 2)),
     "pivot_root": ((None, None), (2, 6)),
+    "sethostname": ((None, -1), (2, 6)),
 }
 _FROM_A_FILTER = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
@@ -66,7 +67,7 @@ def _unshare() -> int:
 
 @functools.cache
 def _within() -> Outcome:
-    return attempt(lambda: _answers(_INSIDE), USER | MOUNT)
+    return attempt(lambda: _answers(_INSIDE), USER | MOUNT | UTS)
 
 
 def answer(call: str) -> int | None:
@@ -108,14 +109,16 @@ def cause(call: str) -> Cause:
 
 def probe_calls() -> Finding:
     """Ask for each system call that a run needs."""
-    name, how = "system calls", "each called with arguments that do nothing"
+    name = "system calls"
+    asked = (*_ANYWHERE, *_INSIDE) if _within().succeeded else tuple(_ANYWHERE)
+    how = f"called with arguments that do nothing: {', '.join(asked)}"
     missing = [call for call in (*_ANYWHERE, *_INSIDE) if call != "clone3" and (takes_away(call) or _is_old(call))]
     if missing:
         return refused(name, f"missing: {', '.join(missing)}", cause(missing[0]), how=how, needed=True)
     # nsinit goes on with clone(2), as libc does.
-    found = f"{', '.join((*_ANYWHERE, *_INSIDE))}" if _within().succeeded else f"{', '.join(_ANYWHERE)}"
+    words = "all that a run needs are there" if _within().succeeded else "those that could be asked for are there"
     filtered = "; the filter around us lets them through" if status("Seccomp") == "2" else ""
-    return Finding(name=name, state="ok", found=found + filtered, how=how)
+    return Finding(name=name, state="ok", found=words + filtered, how=how)
 
 
 def _is_old(call: str) -> bool:

@@ -13,7 +13,7 @@ from sandbox.kernel.ids import Range, account, free_range, subordinate
 from sandbox.kernel.probe.attempt import USER, Refused, clone, run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
-from sandbox.kernel.probe.namespaces import is_mapped, why_no_rights, works
+from sandbox.kernel.probe.namespaces import is_mapped, is_whole, why_no_rights, works
 from sandbox.kernel.probe.surroundings import allow, no_new_privileges, sysctl
 from sandbox.plan.inputs import Inputs
 
@@ -34,11 +34,11 @@ def probe_range(kind: str) -> Finding:
     name, how = f"sub{kind} range", f"/etc/sub{kind}"
     try:
         found = _range(kind)
-    except HostError as error:
-        return refused(name, str(error), no_range(kind), how=how, needed=False)
+    except HostError:
+        return refused(name, "none that can be used", no_range(kind), how=how, needed=False)
     words = f"{found.size} {kind}s from {found.start}"
     if found.size < 1 << 16:
-        cause = Cause(why=f"images and systems use {kind}s up to 65535", cure=_give(kind))
+        cause = Cause(why=f"images and systems use {kind}s up to 65535", cure=give(kind, _user() or str(os.geteuid())))
         return refused(name, words, cause, how=how, needed=False)
     return Finding(name=name, state="ok", found=words, how=how)
 
@@ -50,12 +50,16 @@ def no_range(kind: str) -> Cause:
     except HostError as error:
         # A line that cannot be read is mended by hand; a missing one is a command's matter.
         wrong = error.hint.startswith("correct")
-        return Cause(why=str(error), cure=error.hint if wrong else _give(kind))
+        return Cause(why=str(error), cure=error.hint if wrong else give(kind, _user() or str(os.geteuid())))
     return UNKNOWN
 
 
-def _give(kind: str) -> str:
-    return as_root(f"usermod --add-sub{kind}s {free_range()} {_user() or os.geteuid()}")
+def give(kind: str, user: str) -> str:
+    """Return how `user` gets a range of ids."""
+    ids = free_range()
+    if not is_mapped(kind, int(ids.partition("-")[2])):  # in a container, which has no such ids to give
+        return allow(f"65536 more {kind}s")
+    return as_root(f"usermod --add-sub{kind}s {ids} {user}")
 
 
 def helper_fault(path: str) -> Cause:
@@ -66,9 +70,9 @@ def helper_fault(path: str) -> Cause:
         about = os.stat(found)
     except OSError:
         return Cause(why=f"{name} is not installed", cure=install("newuidmap"))
-    if about.st_uid == _overflow() and not is_mapped("uid", 0):
+    if about.st_uid == _overflow() and not is_whole("uid"):
         return Cause(
-            why=f"{found} is not root's own: root of the system is not mapped in the user namespace around us",
+            why=f"{found} belongs to an id that is not mapped in the user namespace around us",
             cure=allow("ids of the system"),
         )
     if about.st_uid != 0 or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

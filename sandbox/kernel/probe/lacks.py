@@ -17,8 +17,10 @@ def lack(number: int) -> Cause:
         return _processes()
     if number == errno.EMFILE:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        more = f"ulimit -n {hard if hard != resource.RLIM_INFINITY else 1024}" if soft != hard else "ulimit -H -n"
-        return Cause(why=f"{soft} descriptors are all that a process may have here", cure=f"raise the limit: {more}")
+        why = f"a process may have {soft} descriptors here (ulimit -n), and more are needed"
+        if soft == hard:
+            return Cause(why=why, cure="raise the hard limit: see nofile in /etc/security/limits.conf")
+        return Cause(why=why, cure=f"ulimit -n {1024 if hard == resource.RLIM_INFINITY else min(hard, 1024)}")
     if number == errno.ENFILE:
         return Cause(
             why=f"the system has no more open files than fs.file-max, {sysctl('fs.file-max')}",
@@ -95,7 +97,7 @@ def _memory() -> Cause:
     return UNKNOWN
 
 
-def no_room(path: str) -> Cause:
+def no_room(path: str, number: int = 0) -> Cause:
     """Return why nothing can be made below `path`: no blocks, no inodes, or a quota."""
     while path not in ("", "/") and not os.path.exists(path):
         path = os.path.dirname(path)
@@ -103,6 +105,8 @@ def no_room(path: str) -> Cause:
         space = os.statvfs(path)
     except OSError:
         return UNKNOWN
+    if number == errno.EDQUOT:
+        return Cause(why=f"your quota on the file system of {path} is used up", cure="remove files: quota -s")
     if space.f_blocks and not space.f_bavail:
         return Cause(why=f"the file system of {path} is full", cure=f"make room: df -h {path}")
     if space.f_files and not space.f_favail:

@@ -44,6 +44,7 @@ _NEW: dict[str, tuple[str, ...]] = {
     "sysfs": (),
     "cgroup2": (),
 }
+_READ_ONLY = ("sysfs", "cgroup2")
 _NEEDED = ("tmpfs", "devpts", "mqueue")
 # In whose place the host's own is shown, or nothing.
 _INSTEAD = {
@@ -88,7 +89,7 @@ def _new(fstype: str) -> int:
         command, text = (_SET_STRING, value.encode()) if value else (_SET_FLAG, None)
         system_call("fsconfig", context, command, key.encode(), text, 0)
     system_call("fsconfig", context, _CREATE, None, None, 0)
-    return system_call("fsmount", context, 1, 0)
+    return system_call("fsmount", context, 1, _RDONLY if fstype in _READ_ONLY else 0)
 
 
 def _attributes() -> None:
@@ -225,7 +226,7 @@ def why_covered(fstype: str) -> Cause:
                 why=f"{names} covered: the kernel makes no new {fstype} that would show more than {place} does",
                 cure=_uncover(),
             )
-        if "ro" in options:
+        if "ro" in options and fstype not in _READ_ONLY:
             return Cause(
                 why=f"{top} is mounted read-only, and the kernel makes no new {fstype} that would be writable",
                 cure=_uncover(),

@@ -21,16 +21,18 @@ from sandbox.kernel.probe.attempt import (
     Refused,
     attempt,
     clone,
+    system_call,
 )
 from sandbox.kernel.probe.distribution import as_root, set_sysctl
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.lacks import lack
-from sandbox.kernel.probe.surroundings import allow, around, read, sysctl
+from sandbox.kernel.probe.surroundings import allow, around, read, status, sysctl
 
 # The kind as it is in /proc/PID/ns and in user.max_KIND_namespaces.
 KINDS = {"mnt": MOUNT, "pid": PID, "net": NETWORK, "ipc": IPC, "uts": UTS, "cgroup": CGROUP, "time": TIME}
 _NEEDED = ("mnt", "pid", "cgroup")  # without which a sandbox is none; the others are in all shipped profiles
 _USUAL_LIMIT = 15000
+_CAP_SETFCAP = 31
 _NEST_PROFILE = "[security] nested = true"
 
 
@@ -145,7 +147,18 @@ def why_no_user(number: int) -> Cause:
             why=f"uid {os.geteuid()}, gid {os.getegid()} are not mapped in the user namespace around us",
             cure=allow("these ids"),
         )
+    if number == errno.EPERM and _user().call == "uid_map" and os.geteuid() == 0 and not _may_map_root():
+        return Cause(
+            why="id 0 is mapped into another user namespace only by who has CAP_SETFCAP, which was taken from us",
+            cure=allow("CAP_SETFCAP", podman="--cap-add=SETFCAP")
+            or "be another user than root, or have that capability",
+        )
     return UNKNOWN
+
+
+def _may_map_root() -> bool:
+    """Have we CAP_SETFCAP?  The kernel asks for it since 5.12 (verify_root_map() in kernel/user_namespace.c)."""
+    return bool(int(status("CapEff") or "0", 16) >> _CAP_SETFCAP & 1)
 
 
 def _apparmor() -> Cause:
@@ -158,9 +171,15 @@ def _apparmor() -> Cause:
     )
 
 
+@functools.cache
+def _has_rights() -> bool:
+    """May root of a new user namespace do in it what needs a capability?"""
+    return attempt(lambda: {"context": system_call("fsopen", b"tmpfs", 1)}, USER | MOUNT).succeeded
+
+
 def why_no_rights(number: int) -> Cause:
     """Return why root of a user namespace may do nothing in it, though it was made."""
-    return _apparmor() if number in (errno.EPERM, errno.EACCES) else UNKNOWN
+    return _apparmor() if number in (errno.EPERM, errno.EACCES) and not _has_rights() else UNKNOWN
 
 
 def why_none(kind: str, number: int) -> Cause:
@@ -196,6 +215,11 @@ def _limit(kind: str, value: int) -> Cause:
         why=f"{name} is {value}, and as many are in use",
         cure=f"end other sandboxes, or {as_root(f'sysctl {name}={max(2 * value, _USUAL_LIMIT)}')}",
     )
+
+
+def is_whole(kind: str) -> bool:
+    """Has the user namespace that we are in all ids, as the first one has?"""
+    return read(f"/proc/self/{kind}_map").split() == ["0", "0", "4294967295"]
 
 
 def is_mapped(kind: str, number: int) -> bool:

@@ -134,7 +134,7 @@ def _mend(path: str, fault: str) -> Cause:
     return Cause(why=f"{path}: {fault}", cure=cure)
 
 
-def why_not(path: str) -> Cause:
+def why_not(path: str, number: int = 0) -> Cause:
     """Return why nothing can be made at `path`, the directory of the state or one in it."""
     place = path
     while place not in ("", "/") and not os.path.lexists(place):
@@ -147,7 +147,7 @@ def why_not(path: str) -> Cause:
             why=f"{place} lies on a file system mounted read-only ({mount_of(place)})",
             cure="set XDG_RUNTIME_DIR to a directory of your own that is writable, with mode 0700",
         )
-    full = no_room(place)
+    full = no_room(place, number)
     if full:
         return full
     if about.st_uid != os.geteuid():

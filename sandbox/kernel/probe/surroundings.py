@@ -76,7 +76,8 @@ def allow(what: str, *, podman: str = "", docker: str = "", profile: str = "") -
         return f"outside: podman run {podman}"
     if kind == "docker" and (docker or podman):
         return f"outside: docker run {docker or podman}"
-    return f"whoever started {name(kind)} has to allow {what} there" if kind else ""
+    the = name(kind).replace("a ", "the ", 1)
+    return f"whoever started {the} has to allow {what} there" if kind else ""
 
 
 def probe_system() -> Finding:
