@@ -39,11 +39,11 @@ def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
         return lacks.lack(errno.EMFILE)  # fcntl(2): a number above the limit is refused so
     if kind == "Isolate":
         return namespaces.why_not(getattr(op, "flags", 0), number)
-    if kind == "MapIds":
-        return ids.why_no_map(op.uid_helper, op.gid_helper, call, number)
     cause = lacks.lack(number)
     if cause:
         return cause
+    if kind == "MapIds":
+        return ids.why_no_map(op.uid_helper, op.gid_helper, call, number)
     if kind == "Container":
         return _no_state(op, call, number, subject)
     if number in _REFUSALS:
