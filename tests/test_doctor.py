@@ -118,6 +118,16 @@ def test_what_breaks_the_main_job_is_named_by_doctor_and_run(
     assert cure in result.stderr.partition("\n  hint: ")[2]
 
 
+def test_what_hangs_on_another_failure_is_not_blamed(host: BrokenHost) -> None:
+    _, without_net = host.doctor(setup="echo 0 >/proc/sys/user/max_net_namespaces\n")
+    _, without_mnt = host.doctor(setup="echo 0 >/proc/sys/user/max_mnt_namespaces\n")
+
+    assert {n for n, f in without_net.items() if f["state"] == "fail"} == {"net namespace", MAIN_JOB}
+    assert without_net["new sysfs"]["found"] == "not tried without a net namespace"
+    assert {n for n, f in without_mnt.items() if f["state"] == "fail"} == {"mnt namespace", MAIN_JOB}
+    assert without_mnt["overlay"]["found"] == without_mnt["mounts"]["found"] == "not tried without a mnt namespace"
+
+
 def refuse(*names: str) -> tuple[tuple[str, int], ...]:
     return tuple((name, errno.EPERM) for name in names)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 from conftest import Sandbox
-from needs import needs
+from needs import CHECKOUT, needs
 from test_terminal import Terminal, terminal
 
-from sandbox.kernel.probe import distribution, lacks, namespaces
+from sandbox.kernel.probe import cgroup, distribution, lacks, namespaces
 from sandbox.kernel.probe.distribution import install
 
 __all__ = ["terminal"]
@@ -57,6 +58,37 @@ def test_the_limit_on_a_cgroup_s_processes_is_read(monkeypatch: pytest.MonkeyPat
     assert lacks.lack(errno.EAGAIN).why == "the cgroup /c has 20 processes, of 20 allowed (pids.max)"
 
 
+V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t9\t1\npids\t0\t9\t1\n"
+CONTROLLERS = {
+    "systemd gives it not": (
+        V2,
+        "/sys/fs/cgroup/user.slice/user@1000.service",
+        "systemd gives its users no memory",
+        "delegate.conf",
+    ),
+    "v1": (V2.replace("memory\t0", "memory\t4"), "/c", "hierarchies of cgroup v1 hold memory", "cgroup_no_v1=all"),
+    "disabled": (
+        V2.replace("9\t1\np", "9\t0\np"),
+        "/c",
+        "switched off when the system was booted: memory",
+        "cgroup_disable",
+    ),
+    "not there": ("", "/c", "this kernel has no controller memory", "boot one that has it"),
+    "from root": (V2, "/c", "/c was given without memory", ""),
+}
+
+
+@pytest.mark.parametrize("places, top, why, cure", CONTROLLERS.values(), ids=CONTROLLERS.keys())
+def test_why_a_controller_is_missing_is_read(
+    monkeypatch: pytest.MonkeyPatch, places: str, top: str, why: str, cure: str
+) -> None:
+    monkeypatch.setattr(cgroup, "read", lambda path: {"/proc/cgroups": places}.get(path, ""))
+    cause = cgroup.why_missing(top, ["memory"])
+
+    assert cause.why == why
+    assert cure in cause.cure
+
+
 @pytest.mark.parametrize(
     "identity, cure",
     [
@@ -77,6 +109,14 @@ def test_the_package_is_named_as_the_distribution_does(
     monkeypatch.setattr(distribution, "release", lambda: identity)
 
     assert install("newuidmap").endswith(cure)
+
+
+def test_the_manual_names_every_finding(sandbox: Sandbox) -> None:
+    manual = (CHECKOUT / "docs/doctor.md").read_text()
+
+    for finding in json.loads(sandbox("doctor", "--json").stdout)["findings"]:
+        assert re.search(rf"[|,] {re.escape(finding['name'])} ?[|,]", manual), finding["name"]
+        assert finding["group"] in manual
 
 
 @pytest.mark.parametrize("columns", [30, 80, 120])

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.errors import HostError, SpecError
 from sandbox.kernel.paths import Node, is_bind
+from sandbox.kernel.probe.cgroup import why_missing
 from sandbox.kernel.probe.distribution import install
 from sandbox.lower.container import lower, lower_process
 from sandbox.lower.host import Call, Host, Origins
@@ -588,7 +589,8 @@ def test_a_controller_that_is_not_ours_is_named_with_what_asked_for_it() -> None
     with pytest.raises(SpecError, match=r"linux\.resources\.memory\.limit: the controller memory") as caught:
         lowered({"linux.resources": {"memory": {"limit": 5}}}, USER.replace(controllers=("pids",)))
 
-    assert "Delegate" in caught.value.hint
+    found = why_missing(USER.cgroup_top, ["memory"])
+    assert (caught.value.cause, caught.value.hint) == (found.why, found.cure)
 
 
 def test_an_unknown_capability_is_left_out_with_a_warning() -> None:

@@ -58,10 +58,11 @@ class Log:
     def fail(self, error: SandboxError, prefix: str = "") -> None:
         """Log the failure that ends the program, and see that it is on stderr too."""
         message = prefix + str(error)
-        self._write("error", message, error.hint)
+        hint = ": ".join(filter(None, (error.cause, error.hint)))
+        self._write("error", message, hint)
         if self._file != 2 and not self._alone:
             _write(2, _printable(message).rstrip("\n") + "\n")
-            for line in error.hint.splitlines() if os.isatty(2) else ():
+            for line in hint.splitlines() if os.isatty(2) else ():
                 _write(2, f"  hint: {_printable(line)}\n")
 
     def warning(self, message: str) -> None:

@@ -153,5 +153,6 @@ def _step_error(step: Step, call: str, number: int, subject: str) -> HostError:
     cause = diagnose(step.op, call, number, subject)
     return HostError(
         f"{_START}{_INIT}{where}cannot {what}: {os.strerror(number).lower()} ({call}{on})",
-        hint=": ".join(filter(None, (cause.why, cause.cure))),
+        cause=cause.why,
+        hint=cause.cure,
     )

@@ -102,13 +102,16 @@ def cgroup(case: Case) -> list[Step]:
         # A bare name says how it is to be called, not that it has to be.
         if not asked and "/" not in case.linux.cgroups_path:
             return []
-        raise SpecError(refusal, where=origin, hint=_CURE)
+        why, cure = _cause(case, "")
+        raise SpecError(refusal, where=origin, cause=why, hint=cure)
     for setting in asked:
         if setting.controller and setting.controller not in case.host.controllers:
+            why, cure = _cause(case, setting.controller)
             raise SpecError(
                 f"the controller {setting.controller} is not delegated to you",
                 where=case.origins[f"linux.resources.{setting.place}"],
-                hint=_CURE,
+                cause=why,
+                hint=cure,
             )
     operation = Cgroup(
         parent=normpath(case.host.cgroup_root + above),
@@ -120,9 +123,12 @@ def cgroup(case: Case) -> list[Step]:
     return [Step(operation, case.origins["linux.cgroupsPath"] if not first else origin)]
 
 
-_CURE = (
-    "have an administrator delegate it: sudo systemctl edit user@.service, [Service] Delegate=cpu cpuset io memory pids"
-)
+def _cause(case: Case, controller: str) -> tuple[str, str]:
+    """Return why there is no cgroup, or not this controller, on the host where we are, and what to do."""
+    from sandbox.kernel.probe.cgroup import why_missing, why_none  # late: for a refusal alone
+
+    cause = why_missing(case.host.cgroup_top, [controller]) if controller else why_none()
+    return cause.why, cause.cure
 
 
 def _refusal(case: Case, above: str) -> str:

@@ -109,10 +109,11 @@ def _missing(top: str, controllers: list[str], waiting: list[str], how: str) -> 
     found = f"usable: {', '.join(usable) or 'none'}"
     if not missing:
         return Finding(name=name, state="ok", found=found, how=how)
-    return refused(name, f"{found}; missing: {', '.join(missing)}", _why_missing(top, missing), how=how, needed=False)
+    return refused(name, f"{found}; missing: {', '.join(missing)}", why_missing(top, missing), how=how, needed=False)
 
 
-def _why_missing(top: str, missing: list[str]) -> Cause:
+def why_missing(top: str, missing: list[str]) -> Cause:
+    """Return why these controllers cannot be used below `top`."""
     places = _places()
     for state, why, cure in (
         ("absent", "this kernel has no controller", "boot one that has it"),

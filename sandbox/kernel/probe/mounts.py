@@ -10,14 +10,9 @@ from collections.abc import Callable
 
 from sandbox.kernel.probe import filter as around_us
 from sandbox.kernel.probe.attempt import (
-    CGROUP,
-    IPC,
     LIBC,
     MOUNT,
-    NETWORK,
-    PID,
     USER,
-    UTS,
     Outcome,
     Refused,
     attempt,
@@ -25,10 +20,8 @@ from sandbox.kernel.probe.attempt import (
 )
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.lacks import lack, no_mount
-from sandbox.kernel.probe.namespaces import why_no_rights, works
+from sandbox.kernel.probe.namespaces import KINDS, is_made, why_no_rights, works
 from sandbox.kernel.probe.surroundings import allow, around
-
-_ALL = USER | MOUNT | PID | IPC | NETWORK | UTS | CGROUP
 
 _CREATE, _SET_FLAG, _SET_STRING = 6, 0, 1  # FSCONFIG_*
 _CLONE_TREE, _EMPTY_PATH, _RECURSIVE, _HERE = 1, 0x1000, 0x8000, -100
@@ -45,6 +38,8 @@ _NEW: dict[str, tuple[str, ...]] = {
     "cgroup2": (),
 }
 _READ_ONLY = ("sysfs", "cgroup2")
+# Whose mount it is: a new one is for root of the user namespace that owns this namespace.
+_OWNERS = {"proc": "pid", "mqueue": "ipc", "sysfs": "net", "cgroup2": "cgroup"}
 _NEEDED = ("tmpfs", "devpts", "mqueue")
 # In whose place the host's own is shown, or nothing.
 _INSTEAD = {
@@ -59,7 +54,7 @@ FOR_USERS = (*_NEW, "cgroup", "overlay", "ramfs", "fuse", "binfmt_misc")
 @functools.cache
 def trial() -> Outcome:
     """Try everything, once; `values` are (call, errno) by what was tried, ("", 0) where it worked."""
-    return attempt(_trial, _ALL)
+    return attempt(_trial, USER | MOUNT | sum(KINDS[kind] for kind in _OWNERS.values() if is_made(kind)))
 
 
 def _trial() -> dict[str, tuple[str, int]]:
@@ -123,16 +118,16 @@ def _pivot() -> None:
     system_call("umount2", b".", _DETACH)
 
 
-def _nothing(name: str, how: str) -> Finding:
-    return Finding(name=name, state="n/a", found="not tried without a user namespace", how=how)
+def _nothing(name: str, kind: str, how: str) -> Finding:
+    return Finding(name=name, state="n/a", found=f"not tried without a {kind} namespace", how=how)
 
 
 def probe_mounts() -> list[Finding]:
     """Mount each file system that a sandbox has; attach one, and leave the host's tree for it."""
     how = "fsopen, fsconfig, fsmount in new namespaces, attached nowhere"
     outcome = trial()
-    if not works():
-        return [_nothing("mounts", how)]
+    if not is_made("mnt"):
+        return [_nothing("mounts", "mnt" if works() else "user", how)]
     if not outcome.succeeded:
         cause = why_no_rights(outcome.number) or lack(outcome.number)
         return [refused("mounts", outcome.words, cause, how=how, needed=True)]
@@ -142,7 +137,9 @@ def probe_mounts() -> list[Finding]:
         findings.append(Finding(name="mounts", state="ok", found=f"new: {', '.join(good)}", how=how))
     for name in _NEW:
         call, number = outcome.values[name]
-        if call:
+        if call and not is_made(_OWNERS.get(name, "mnt")):
+            findings.append(_nothing(f"new {name}", _OWNERS[name], how))
+        elif call:
             words = f"refused: {os.strerror(number)} ({call})"
             words += f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
             findings.append(refused(f"new {name}", words, why_not(name, call, number), how=how, needed=name in _NEEDED))
@@ -157,8 +154,10 @@ def probe_overlay() -> list[Finding]:
     """Mount an overlay as root of a user namespace, without and with userxattr."""
     how = "mount(2) of overlay on a tmpfs in new namespaces"
     outcome = trial()
-    if not works() or not outcome.succeeded or outcome.values["attach"][0]:
-        return [_nothing("overlay", how)]
+    if not is_made("mnt"):
+        return [_nothing("overlay", "mnt" if works() else "user", how)]
+    if not outcome.succeeded or outcome.values["attach"][0]:
+        return [Finding(name="overlay", state="n/a", found="not tried: there is no tmpfs to try it on", how=how)]
     findings = []
     for key in ("overlay", "overlay userxattr"):
         call, number = outcome.values[key]

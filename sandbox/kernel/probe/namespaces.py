@@ -71,6 +71,11 @@ def works() -> bool:
     return _user().succeeded
 
 
+def is_made(kind: str) -> bool:
+    """Was a namespace of this kind (mnt, pid …) made inside a user namespace?"""
+    return works() and _others().succeeded and not _others().values[kind]
+
+
 def probe_user() -> Finding:
     """Make a user namespace, and map the caller's ids in it."""
     name, how = "user namespace", "clone3(CLONE_NEWUSER), then /proc/self/uid_map"

@@ -58,7 +58,7 @@ _NAMES = {
     "podman": "a podman container",
     "docker": "a docker container",
     "bwrap": "a sandbox of bubblewrap",
-    "container": "a user namespace of somebody's: a container or a sandbox",
+    "container": "a container (the user namespace has not all ids)",
 }
 
 
@@ -76,7 +76,7 @@ def allow(what: str, *, podman: str = "", docker: str = "", profile: str = "") -
         return f"outside: podman run {podman}"
     if kind == "docker" and (docker or podman):
         return f"outside: docker run {docker or podman}"
-    the = name(kind).replace("a ", "the ", 1)
+    the = name(kind).partition(" (")[0].replace("a ", "the ", 1)
     return f"whoever started {the} has to allow {what} there" if kind else ""
 
 
