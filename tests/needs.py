@@ -31,6 +31,7 @@ PROGRAMS = {
     "busybox": ["busybox", "true"],
     "bwrap": ["bwrap", "--version"],
     "crun": ["crun", "--version"],
+    "fish": ["fish", "--version"],
     "gcc": ["gcc", "--version"],
     "make": ["make", "--version"],
     "pasta": ["pasta", "--config-net", "--quiet", "true"],
@@ -38,6 +39,7 @@ PROGRAMS = {
     "slirp4netns": ["slirp4netns", "--version"],
     "strace": ["strace", "-f", "-o", "/dev/null", "true"],
     "tmux": ["tmux", "-V"],
+    "zsh": ["zsh", "--version"],
 }
 
 

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.options import OPTIONS
-from sandbox.errors import say_notes
+from sandbox.errors import UsageError, say_notes
 
 _HELP = """Run a command in a container that you own: no root, no daemon.
 
@@ -330,6 +330,28 @@ def profile_untrust(
     from sandbox.cli import trust
 
     trust.untrust(file)
+
+
+@app.command("completion")
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", help="The shell that is to complete.")],
+) -> None:
+    """Print a script by which a shell completes verbs, options, profiles and the names of what runs.
+
+    The script starts no interpreter at a TAB. It is made from the verbs that there are: make it anew after an upgrade.
+
+    Examples:
+
+      eval "$(sandbox completion bash)"    in ~/.bashrc; in ~/.zshrc with zsh
+
+      sandbox completion fish > ~/.config/fish/completions/sandbox.fish
+    """
+    from sandbox.cli.completion import SHELLS, script
+    from sandbox.cli.manual import page
+
+    if shell not in SHELLS:
+        raise UsageError(f"{shell} is no shell that is known", where="completion", hint=f"write {', '.join(SHELLS)}")
+    print(script(shell, page(typer.main.get_command(app))), end="")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it so)
