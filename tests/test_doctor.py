@@ -294,29 +294,52 @@ def test_a_masked_proc_is_why_there_is_no_new_one(host: BrokenHost) -> None:
     assert host("run", "cat", "/proc/self/comm", setup=MASKED).stdout == "cat\n"
 
 
-@needs("sandbox_oci")
-def test_a_container_that_needs_a_new_proc_is_told_of_the_masks(host: BrokenHost, top: Path) -> None:
+ENGINE = {
+    "masks": (
+        MASKED,
+        (),
+        "cannot mount a new proc on /proc with source=proc: operation not permitted (fsmount)",
+        "/proc/fs, /proc/keys covered: ",
+    ),
+    "a filter": (
+        "",
+        refuse("pivot_root"),
+        "cannot leave the host's tree for the new root: operation not permitted (pivot_root on /)",
+        "a seccomp filter around us takes the system call pivot_root away: ",
+    ),
+    "no namespaces": (
+        "echo 0 >/proc/sys/user/max_user_namespaces\n",
+        (),
+        "no space left on device (clone3)",
+        "user.max_user_namespaces is 0: ",
+    ),
+}
+
+
+@needs("sandbox_oci", "runc")
+@pytest.mark.parametrize("setup, rules, message, hint", ENGINE.values(), ids=ENGINE.keys())
+def test_an_engine_is_told_the_cause_too(
+    host: BrokenHost, top: Path, setup: str, rules: tuple[tuple[str, int], ...], message: str, hint: str
+) -> None:
     bundle = top / "bundle"
     (bundle / "rootfs").mkdir(parents=True)
+    (bundle / "rootfs").chmod(0o777)  # the user there makes the mount points
     subprocess.run(["runc", "spec", "--rootless"], cwd=bundle, check=True)
     document = json.loads((bundle / "config.json").read_text())
     for kind in ("uid", "gid"):
         document["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": 1, "size": 1}]
     (bundle / "config.json").write_text(json.dumps(document))
-    log = ("--log-format", "json", "--log", str(host.top / "run/log"))
-    program = BINARY.with_name("sandbox-oci")
-    result = host(*log, "run", "--bundle", str(bundle), "c", setup=MASKED, program=program)
+    oci, log = BINARY.with_name("sandbox-oci"), f"{host.top}/run/log"
+    script = f"{oci} --log-format json --log {log} run --bundle {bundle} c; echo $?; cat {log}"
+    around = filtered(top / "filter", *rules) if rules else ()
+    result = host("-c", script, setup=setup, around=around, program=Path("/bin/sh"))
+    status, *logged = result.stdout.splitlines()
+    error = json.loads(logged[-1])
 
-    assert result.returncode == 1
-    assert "cannot mount a new proc on /proc" in result.stderr
-    logged = host(
-        "-c",
-        f"{program} {' '.join(log)} run --bundle {bundle} c; cat {host.top}/run/log",
-        setup=MASKED,
-        program=Path("/bin/sh"),
-    )
-    hint = json.loads(logged.stdout.splitlines()[-1])["hint"]
-    assert hint.startswith("/proc/fs, /proc/keys covered: ")
+    assert status == "1"
+    assert error["level"] == "error"
+    assert message in error["msg"]
+    assert error["hint"].startswith(hint)
 
 
 def test_the_limit_on_processes_is_found(host: BrokenHost) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,27 @@ def test_the_manual_names_every_finding(sandbox: Sandbox) -> None:
     for finding in json.loads(sandbox("doctor", "--json").stdout)["findings"]:
         assert re.search(rf"[|,] {re.escape(finding['name'])} ?[|,]", manual), finding["name"]
         assert finding["group"] in manual
+
+
+def test_several_at_once_and_sandboxes_beside_them(sandbox: Sandbox, runtime_dir: Path) -> None:
+    """Each makes and removes the state's directories while the others use them."""
+    doctors = [sandbox.popen("doctor", stdin=subprocess.DEVNULL) for _ in range(4)]
+    others = [sandbox.popen("run", "true", stdin=subprocess.DEVNULL) for _ in range(4)]
+
+    for process in (*doctors, *others):
+        stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, ""), stdout
+    assert not [name for name in os.listdir(runtime_dir / "sandbox/containers") if "probe" in name]
+
+
+def test_what_a_killed_one_has_left_is_removed(sandbox: Sandbox, runtime_dir: Path) -> None:
+    sandbox("run", "true", check=True)
+    left = runtime_dir / "sandbox/containers/.probe-999999999"
+    left.mkdir()
+    (left / "pid").write_text("0")
+    sandbox("doctor", check=True)
+
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("columns", [30, 80, 120])

@@ -14,6 +14,7 @@ from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.surroundings import allow, around, read
 
 _FOR_LIMITS = ("cpu", "memory", "pids")
+_TRIAL = "sandbox-probe-"
 _WIDENED = "cpu cpuset io memory pids"
 _DROP_IN = "/etc/systemd/system/user@.service.d/delegate.conf"
 
@@ -49,8 +50,9 @@ def probe_delegation() -> list[Finding]:
     top = _top()
     if not top:
         return [refused(name, "none: limits cannot be set", why_none(), how=how, needed=False)]
-    path = f"{top}/sandbox-probe-{os.getpid()}"
+    path = f"{top}/{_TRIAL}{os.getpid()}"
     try:
+        _sweep(top)
         os.mkdir(path)
     except OSError as error:
         cause = why_none()
@@ -72,6 +74,13 @@ def _move(path: str) -> dict[str, int]:
     except OSError as error:
         raise Refused("cgroup.procs", error.errno or errno.EIO) from error
     return {}
+
+
+def _sweep(top: str) -> None:
+    """Remove what a doctor who was killed has left."""
+    for name in os.listdir(top):
+        if name.startswith(_TRIAL) and not os.path.exists(f"/proc/{name.removeprefix(_TRIAL)}"):
+            _remove(f"{top}/{name}")
 
 
 def _remove(path: str) -> None:

@@ -12,6 +12,7 @@ from sandbox.kernel.probe.lacks import no_room
 from sandbox.kernel.state import bases, fallback
 
 _LITTLE = 1 << 20  # a kept plan takes some 20 kB
+_TRIAL = ".probe-"
 _NAME = "runtime directory"
 _HOW = "a directory and a file made there, as a run makes them, and removed"
 
@@ -93,12 +94,13 @@ def _try(base: str, path: str) -> str:
     made: list[str] = []
     try:
         for directory in (base, path, f"{path}/containers"):
-            if not os.path.lexists(directory):
-                os.mkdir(directory, 0o700)
+            if _make(directory):
                 made.append(directory)
             elif fault := _private(directory) if directory != base else "":
                 return fault
-        trial = f"{path}/containers/probe-{os.getpid()}"
+        _sweep(f"{path}/containers")
+        # A name that is no sandbox's: whoever starts one now passes it over.
+        trial = f"{path}/containers/{_TRIAL}{os.getpid()}"
         os.mkdir(trial, 0o700)
         made.append(trial)
         with open(f"{trial}/pid", "x") as file:
@@ -108,8 +110,34 @@ def _try(base: str, path: str) -> str:
         return os.strerror(error.errno or errno.EIO)
     finally:
         for name in reversed(made):
-            (os.rmdir if os.path.isdir(name) else os.unlink)(name)
+            _remove(name)
     return ""
+
+
+def _make(directory: str) -> bool:
+    """Make a directory; False if it is there."""
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _sweep(directory: str) -> None:
+    """Remove what a doctor who was killed has left."""
+    for name in os.listdir(directory):
+        if name.startswith(_TRIAL) and not os.path.exists(f"/proc/{name.removeprefix(_TRIAL)}"):
+            _remove(f"{directory}/{name}/pid")
+            _remove(f"{directory}/{name}")
+
+
+def _remove(path: str) -> None:
+    try:
+        (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+    except OSError as error:
+        # What we made may be in use by now, by a sandbox that started meanwhile.
+        if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+            raise
 
 
 def _private(path: str) -> str:
