@@ -37,6 +37,8 @@ class SandboxError(Exception):
 
     def __init__(self, message: str, *, where: str = "", hint: str = "", cause: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+        self.reason = message
         self.hint = hint
         self.cause = cause
 

@@ -266,6 +266,10 @@ def profile_show(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A profile's name or file.", show_default=False)
     ] = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With each path that the profile secrets hides.", show_default=False)
+    ] = False,
 ) -> None:
     """Show a profile after inheritance, each value with where it comes from.
 
@@ -279,7 +283,59 @@ def profile_show(
     """
     from sandbox.cli.profile import show
 
-    show(name)
+    show(name, everything=everything)
+
+
+@profile_app.command("check")
+def profile_check(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Profiles.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)] = False,
+) -> None:
+    """Say everything that is wrong with profiles and what they extend, and what is plainly weak.
+
+    Exit status 1 if a run here would be refused; warnings do not count.
+    """
+    from sandbox.cli.check import check
+
+    raise typer.Exit(check(names, as_json=as_json))
+
+
+@profile_app.command("keys")
+def profile_keys(
+    section: Annotated[
+        str | None, typer.Argument(metavar="[SECTION|KEY]", help="Such as filesystem.", show_default=False)
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)] = False,
+) -> None:
+    """Say what may be written in a profile."""
+    from sandbox.cli.profile_keys import show
+
+    show(section, as_json=as_json)
+
+
+@profile_app.command("new")
+def profile_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
+    *,
+    base: Annotated[str, typer.Option("--from", metavar="PROFILE", help="The profile that it extends.")] = "build",
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="Write it there instead.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a profile of your own to begin with, and print where it is. What is there already is never overwritten."""
+    from sandbox.cli.profile_new import new
+
+    new(name, base=base, output=output)
+
+
+@profile_app.command("edit")
+def profile_edit(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A profile.")]) -> None:
+    """Change a profile with $VISUAL or $EDITOR; what is wrong with it is said before it is saved."""
+    from sandbox.cli.profile_edit import edit
+
+    edit(name)
 
 
 @profile_app.command("trust")

@@ -20,7 +20,7 @@ def show_list() -> None:
     shipped = shipped_directory()
     rows = []
     for name, path in available(Inputs()):
-        place = "shipped" if os.path.dirname(path) == shipped else path
+        place = "shipped" if os.path.dirname(path) == shipped else "yours"
         rows.append((name, place, _description(name, path)))
     show_table(("name", "from", "description"), rows)
 
@@ -33,13 +33,25 @@ def _description(name: str, path: str) -> str:
         return f"cannot be read: {error}"
 
 
-def show(name: str | None) -> None:
-    """Print a profile, or what is in force in this directory, each value with where it was written."""
+def show(name: str | None, *, everything: bool) -> None:
+    """Print a profile, or what is in force in this directory, each value with where it was written.
+
+    What the shipped profile `secrets` hides is a long list, and the same for all: it is counted, unless `everything`.
+    """
     inputs = Inputs()
     asked = request({"profile": name, "project": False} if name else {})
     shown, notes = layers(asked, inputs, state_dir=state_dir(inputs))
     say_notes(notes)
-    show_table(("key", "from", "value"), ((row.key, row.origin, _text(row.value)) for row in shown))
+    rows = [(row.key, row.origin, _text(row.value)) for row in shown]
+    folded = [row for row in rows if row[1].startswith(_SECRETS)] if name != "secrets" and not everything else []
+    if folded:
+        first = rows.index(folded[0])
+        rows = [row for row in rows if row not in folded]
+        rows.insert(first, ("filesystem.hide", _SECRETS[:-1], f"{len(folded)} paths; --all lists them"))
+    show_table(("key", "from", "value"), rows)
+
+
+_SECRETS = "secrets.toml:"  # as the origin of a shipped profile begins; one of the user's has its directory before it
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from sandbox.errors import printable
@@ -28,3 +28,18 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         console.print(table)
     for line in capture.get().splitlines():
         print(line.rstrip())  # a column is as wide as its longest cell, and the last need not be
+
+
+def show_lines(lines: Iterable[RenderableType]) -> None:
+    """Print paragraphs: on a terminal folded and in colour."""
+    if sys.stdout.isatty():
+        console = Console(highlight=False, markup=False, emoji=False)
+        for line in lines:
+            console.print(line)
+        return
+    console = Console(width=PIPE_WIDTH, highlight=False, markup=False, emoji=False, no_color=True)
+    with console.capture() as capture:
+        for line in lines:
+            console.print(line)
+    for text in capture.get().splitlines():
+        print(text.rstrip())

@@ -138,10 +138,7 @@ def _set_groups(case: Case) -> int:
 
 def _capability_sets(case: Case) -> dict[str, int]:
     given = case.setting("capabilities")
-    sets = {
-        name: _bits(case, getattr(given, name) if given else [], case.origins[f"process.capabilities.{name}"])
-        for name in _SETS
-    }
+    sets = {name: _bits(case, getattr(given, name) if given else [], f"process.capabilities.{name}") for name in _SETS}
     if case.is_container:
         # What is not inheritable cannot be ambient, capabilities(7); `runc spec` writes it all the same, and neither runc
         # nor crun minds.
@@ -163,14 +160,18 @@ def _capability_sets(case: Case) -> dict[str, int]:
     return sets
 
 
-def _bits(case: Case, names: list[str], where: str) -> int:
+def _bits(case: Case, names: list[str], place: str) -> int:
     bits = 0
-    for name in names:
+    for index, name in enumerate(names):
         number = _NUMBERS.get(name.removeprefix("CAP_"))
         if number is not None:
             bits |= 1 << number
         elif not case.is_container:
-            raise SpecError(f'unknown capability "{name}"', where=where)
+            from difflib import get_close_matches  # late: only where something is wrong
+
+            near = get_close_matches(name.removeprefix("CAP_"), CAPABILITIES, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see capabilities(7)"
+            raise SpecError(f'unknown capability "{name}"', where=case.origins[f"{place}[{index}]"], hint=hint)
     return bits
 
 

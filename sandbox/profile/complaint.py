@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,19 +31,32 @@ def syntax_error(label: str, error: tomllib.TOMLDecodeError | UnicodeDecodeError
 
 def type_error(label: str, document: str, error: msgspec.ValidationError) -> ProfileError:
     """Return the error for a document in which a key is unknown or a value has the wrong type."""
+    values: dict[str, Any] = tomllib.loads(document) if document else {}
+    return fault(label, positions(document), values, error)[1]
+
+
+def fault(
+    label: str,
+    lines: dict[Key, int],
+    values: dict[str, Any],
+    error: msgspec.ValidationError,
+    written: Callable[[Key], Key] = lambda key: key,
+) -> tuple[Key, ProfileError]:
+    """Return which key of `values` is refused, and the error; `written`: where in the document that key stands."""
     reason, _, place = str(error).partition(" - at `$")
     key = _key(place.removesuffix("`"))
     unknown = re.search(r"unknown field `(.*)`", reason)
     if unknown is not None:
-        return _unknown_key(label, document, (*key, unknown[1]))
+        key = _found((*key, unknown[1]), values)
+        return key, _unknown_key(label, lines, written(key))
     if place.endswith("[...]`"):
-        key = (*key, *_culprit(document, key))
-    where = at(label, positions(document), key)
+        key = (*key, *_culprit(values, key))
+    where = at(label, lines, written(key))
     reason = _in_words(reason.replace(" | null", ""))
     choices = _choices(_type_at(key))
     if choices and reason.startswith("Invalid enum value"):
-        return ProfileError(reason[:1].lower() + reason[1:], where=where, hint="write " + " or ".join(choices))
-    return ProfileError(reason[:1].lower() + reason[1:], where=where, hint=_example(key))
+        return key, ProfileError(reason[:1].lower() + reason[1:], where=where, hint="write " + " or ".join(choices))
+    return key, ProfileError(reason[:1].lower() + reason[1:], where=where, hint=_example(key))
 
 
 # TOML's types, as a person says them; the library speaks of its own.
@@ -122,11 +136,11 @@ def _key(place: str) -> Key:
     return tuple(parts)
 
 
-def _culprit(document: str, table: Key) -> Key:
+def _culprit(values: dict[str, Any], table: Key) -> Key:
     """Return the name of the first entry of `table` that is refused by itself: msgspec does not say it."""
-    entries: Any = tomllib.loads(document) if document else {}
+    entries: Any = values
     for name in table:
-        entries = entries[name]
+        entries = entries.get(name, {})
     for name, value in entries.items():
         alone: Any = {name: value}
         for part in reversed(table):
@@ -138,14 +152,24 @@ def _culprit(document: str, table: Key) -> Key:
     return ()
 
 
-def _unknown_key(label: str, document: str, key: Key) -> ProfileError:
-    lines = positions(document)
-    shown = key
-    if key not in lines:  # in an entry of a table, whose name msgspec does not say
-        shown = next((entry for entry in lines if entry[: len(key) - 1] == key[:-1] and entry[-1] == key[-1]), key)
+def _found(key: Key, values: dict[str, Any]) -> Key:
+    """Return `key` as it stands in `values`: of one in an entry of a table, msgspec does not say the entry's name."""
+    tables: Any = values
+    for part in key[:-1]:
+        tables = tables[part]
+    if key[-1] in tables:
+        return key
+    known = [field.encode_name for field in getattr(_type_at(key[:-1]), "fields", ())]
+    for name, entry in tables.items():
+        if isinstance(entry, dict) and key[-1] in entry and key[-1] not in known:
+            return (*key[:-1], name, key[-1])
+    return key
+
+
+def _unknown_key(label: str, lines: dict[Key, int], key: Key) -> ProfileError:
     kind = _type_at(key[:-1])
     known = [field.encode_name for field in kind.fields] if isinstance(kind, inspect.StructType) else []
-    return ProfileError("unknown key", where=at(label, lines, shown), hint=nearest(str(key[-1]), known))
+    return ProfileError("unknown key", where=at(label, lines, key), hint=nearest(str(key[-1]), known))
 
 
 def _type_at(key: Key) -> inspect.Type:

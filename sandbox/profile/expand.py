@@ -16,8 +16,8 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
 from sandbox.profile.environment import kept, variables
 from sandbox.profile.fragment import merge_fragment
-from sandbox.profile.identity import capabilities, check_capabilities, id_map, identifier, inside_id
-from sandbox.profile.load import Origin
+from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id
+from sandbox.profile.load import Layered, Origin
 from sandbox.profile.paths import below
 from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested
 from sandbox.profile.request import Eye, Request, layers
@@ -52,22 +52,23 @@ class Expansion(NamedTuple):
     caches: tuple[str, ...] = ()  # directories that have to be there when the command starts
 
 
-def expand(request: Request, inputs: Inputs, *, state_dir: str) -> Expansion:
+def expand(request: Request, inputs: Inputs, *, state_dir: str, layered: Layered | None = None) -> Expansion:
     """Return the spec for `request`; `state_dir` is the directory of our own state.
 
-    Raises ProfileError that names the line of what cannot be, HostError for what this host lacks.
+    `layered`: what its profiles come to, where that is known.  Raises ProfileError that names the line of what cannot
+    be, HostError for what this host lacks.
     """
-    return _Expander(request, inputs, state_dir).expansion()
+    return _Expander(request, inputs, state_dir, layered).expansion()
 
 
 class _Expander(Eye):
     """The work of one call; the methods each fill one part of the spec, and note its origins."""
 
-    def __init__(self, request: Request, inputs: Inputs, state_dir: str) -> None:
+    def __init__(self, request: Request, inputs: Inputs, state_dir: str, layered: Layered | None) -> None:
         super().__init__(request, inputs, state_dir)
         self.origins: dict[str, str] = {}
         self.annotations: dict[str, str] = {}
-        self.layered, self.notes = self.layers()
+        self.layered, self.notes = (layered, ()) if layered is not None else self.layers()
         self.profile = self.layered.profile
 
     def expansion(self) -> Expansion:
@@ -166,6 +167,13 @@ class _Expander(Eye):
         text = origin.text if origin else self.layered.origin("security", "capabilities").text
         for kind in ("", ".bounding", ".effective", ".inheritable", ".permitted", ".ambient"):
             self.origins[f"process.capabilities{kind}"] = text
+        seen: list[str] = []
+        for index, name in enumerate(names):
+            if full_name(name) not in seen:
+                origin = self.layered.origin("security", "capabilities", index)
+                for kind in ("bounding", "effective", "inheritable", "permitted", "ambient"):
+                    self.origins[f"process.capabilities.{kind}[{len(seen)}]"] = origin.text
+                seen.append(full_name(name))
 
     def _user(self) -> User:
         self._note("process.user", "user", "uid")

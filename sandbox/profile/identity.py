@@ -44,13 +44,17 @@ def fill(own: int, inside: int, ranges: list[Range]) -> list[IdMapping]:
     return sorted(result, key=lambda entry: entry.container_id)
 
 
+def full_name(name: str) -> str:
+    """Return a capability's name as capabilities(7) has it."""
+    return name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+
+
 def capabilities(layered: Layered) -> Capabilities:
     """Return the five sets: what is asked for in all of them, so that it outlives execve(2)."""
     names = []
     for name in layered.profile.security.capabilities:
-        full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
-        if full not in names:
-            names.append(full)
+        if full_name(name) not in names:
+            names.append(full_name(name))
     return Capabilities(
         bounding=list(names), effective=list(names), inheritable=list(names), permitted=list(names), ambient=list(names)
     )

@@ -20,7 +20,7 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile.lines import Key, positions
 from sandbox.profile.schema import Profile
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # How the options of the command line are spelled whose name is not the last part of their key.
 _SPELLINGS = {
@@ -103,7 +103,7 @@ def load(profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], cwd: s
 
 def read(profiles: tuple[str, ...], cwd: str, inputs: Inputs, *, asked_by: str = "--profile") -> list[Layer]:
     """Read `profiles` with all that they extend, each file once.  Raises ProfileError."""
-    stack = _Stack(cwd, inputs)
+    stack = Stack(cwd, inputs)
     for name in profiles:
         stack.add(name, cwd, asked_by=asked_by, chain=())
     return stack.layers
@@ -225,8 +225,8 @@ def _converted(raw: dict[str, Any], words: dict[Key, str]) -> dict[str, Any]:
     return raw
 
 
-class _Stack:
-    """The layers so far, each file once."""
+class Stack:
+    """The layers so far, each file once; the first thing that is wrong is an error."""
 
     def __init__(self, cwd: str, inputs: Inputs) -> None:
         self.cwd = cwd
@@ -241,12 +241,16 @@ class _Stack:
             raise ProfileError(f"goes in a circle: {names}", where=asked_by, hint="leave out one of them")
         if any(layer.path == path for layer in self.layers):
             return
-        layer = parse(label, path, content)
+        layer = self.parse(label, path, content)
         extends = layer.values.get("extends", [])
         for index, parent in enumerate([extends] if isinstance(extends, str) else extends):
             key: Key = ("extends",) if isinstance(extends, str) else ("extends", index)
             self.add(parent, os.path.dirname(path), asked_by=place(layer, key), chain=(*chain, path))
         self.layers.append(layer)
+
+    def parse(self, label: str, path: str, content: bytes) -> Layer:
+        """Read one profile.  Raises ProfileError."""
+        return parse(label, path, content)
 
     def _find(self, name: str, directory: str, asked_by: str, *, but: str) -> tuple[str, str, bytes]:
         """Return path, label and content of the profile that `name` means, seen from `directory`.
@@ -255,11 +259,11 @@ class _Stack:
         """
         if "/" in name or name.endswith(".toml"):
             path = os.path.normpath(os.path.join(directory, self._home(name)))
-            content = self._read(path, asked_by)
+            content = self.read(path, asked_by)
             if content is None:
                 raise ProfileError(f"{path}: No such file or directory", where=asked_by)
             return path, name, content
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ProfileError(f'"{name}" is not the name of a profile', where=asked_by)
         user = user_directory(self.inputs)
         shipped = shipped_directory()
@@ -267,12 +271,13 @@ class _Stack:
         places = [(f"{user}/profiles", f"{user}/profiles/{name}.toml")] if user else []
         for folder, label in [*places, (shipped, f"{name}.toml")]:
             path = f"{folder}/{name}.toml"
-            content = self._read(path, asked_by) if path != but else None
+            content = self.read(path, asked_by) if path != but else None
             if content is not None:
                 return path, tilde(label, self.inputs), content
         raise self._unknown(name, asked_by)
 
-    def _read(self, path: str, asked_by: str) -> bytes | None:
+    def read(self, path: str, asked_by: str) -> bytes | None:
+        """Return the content of a profile, None where there is none.  Raises ProfileError."""
         try:
             return self.inputs.read(path)
         except FileNotFoundError:
@@ -331,6 +336,6 @@ def available(inputs: Inputs) -> list[tuple[str, str]]:
             continue
         for entry in entries:
             name = entry.removesuffix(".toml")
-            if name != entry and _NAME.fullmatch(name):
+            if name != entry and NAME.fullmatch(name):
                 found[name] = f"{folder}/{entry}"
     return sorted(found.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import msgspec.inspect as types
@@ -58,6 +58,34 @@ It is looked for in directories that belong to you alone, not in your home direc
 beyond a mount point. One in a directory that others may write to, such as `/tmp`, is passed over with a note; one
 that is a symlink, or that others may write, is refused. In a writable tree it is read-only inside.
 """
+
+
+class Entry(NamedTuple):
+    """A key of a profile."""
+
+    key: str  # "filesystem.read"
+    type: str  # in words
+    description: str
+    examples: tuple[str, ...]  # as they are written in the key's table
+
+
+def entries() -> list[Entry]:
+    """Return all keys, in the order of the schema."""
+    profile = types.type_info(Profile)
+    assert isinstance(profile, types.StructType)
+    found = []
+    for field in profile.fields:
+        section = _section(field)
+        if section is None:
+            found.append(_entry("", field))
+        else:
+            found += [_entry(f"{field.encode_name}.", entry) for entry in section.fields]
+    return found
+
+
+def _entry(table: str, field: types.Field) -> Entry:
+    examples = tuple(_schema(field.type).get("examples", ()))
+    return Entry(f"{table}{field.encode_name}", _kind(field.type), _description(field.type), examples)
 
 
 def document() -> str:

@@ -10,6 +10,7 @@ from sandbox.lower.host import Host, Origins
 from sandbox.plan.encode import Plan
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.expand import Expansion, Request, expand
+from sandbox.profile.load import Layered
 from sandbox.runtime.bundle import helper
 
 
@@ -21,12 +22,14 @@ class Compilation(msgspec.Struct, frozen=True):
     state_dir: str
 
 
-def compile_request(request: Request, *, key: bytes = b"") -> Compilation:
-    """Make the plan of a run.  Raises a SandboxError that says where the user asked for what cannot be had."""
+def compile_request(request: Request, *, key: bytes = b"", layered: Layered | None = None) -> Compilation:
+    """Make the plan of a run; of `layered`, where it is known what the profiles come to.
+
+    Raises a SandboxError that says where the user asked for what cannot be had."""
     inputs = Inputs()
     inputs.kernel()
     state = state_dir(inputs)
-    expansion = expand(request, inputs, state_dir=state)
+    expansion = expand(request, inputs, state_dir=state, layered=layered)
     linux = expansion.spec.linux
     ranges = linux is not None and len(linux.uid_mappings) > 1
     host = Host(
