@@ -71,7 +71,8 @@ def run(sandbox: Sandbox, ground: Ground, *options: str) -> dict[str, str]:
 
 def assert_held(ground: Ground, found: dict[str, str]) -> None:
     assert list(found) == catalogue(ground.program)
-    assert not {name: how for name, how in found.items() if how.startswith("BROKE")}
+    broken = {name: how for name, how in found.items() if how.startswith("BROKE")}
+    assert not broken, "\n".join(map(str, broken.items()))
     unexplained = {
         name: why
         for name, why in found.items()
@@ -95,6 +96,36 @@ def test_under_build_every_attack_is_tried_and_held(sandbox: Sandbox, ground: Gr
     assert untried - {"security-label"} == DOCUMENTED | IN_A_NAMESPACE
 
 
+# Options, and the attacks for which they give the right: in a network of its own.
+OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "root": (("--user", "0"), ""),
+    "no init": (("--no-init",), ""),
+    "the host's network": (("--network", "host"), ""),
+    "no filter": (("-p", "./unfiltered.toml"), ""),
+    "capabilities": (
+        ("-p", "./range.toml"),
+        "call-open_by_handle_at sockets-of-rare-families network-changed events-and-audit",
+    ),
+}
+
+
+@pytest.mark.parametrize("options, given", OPTIONS.values(), ids=OPTIONS)
+def test_a_hostile_program_with_options(
+    sandbox: Sandbox, ground: Ground, project: Path, options: tuple[str, ...], given: str
+) -> None:
+    """What an option gives away is not promised; all else holds."""
+    (project / "range.toml").write_text(
+        'extends = "build"\n[user]\nmap = "range"\nuid = 0\ngid = 0\n'
+        '[security]\ncapabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_SETUID",'
+        ' "CAP_SETGID", "CAP_KILL", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_SYS_RESOURCE"]\n'
+    )
+    (project / "unfiltered.toml").write_text('extends = "build"\n[security]\nseccomp = "off"\n')
+    found = run(sandbox, ground, *options)
+
+    assert {name for name, how in found.items() if how.startswith("BROKE")} == set(given.split())
+    assert_held(ground, {name: "held" if name in given.split() else how for name, how in found.items()})
+
+
 def test_on_a_terminal(sandbox: Sandbox, ground: Ground) -> None:
     """It has one of its own, and can type into none."""
     found = run(sandbox, ground, "-p", "build", "--tty")
@@ -116,7 +147,8 @@ def test_with_namespaces_inside_what_covers_something_stays(sandbox: Sandbox, gr
     )
     found = verdicts(result.stdout)
 
-    assert not {name: how for name, how in found.items() if how.startswith("BROKE")}
+    broken = {name: how for name, how in found.items() if how.startswith("BROKE")}
+    assert not broken, "\n".join(map(str, broken.items()))
     assert {found[name] for name in IN_A_NAMESPACE} == {"held"}
     ground.assert_untouched()
     ground.assert_silence()

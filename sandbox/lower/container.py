@@ -103,6 +103,8 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         *machine.machine(case),
         *filesystem.seal(case),
         *scheduling.oom_score(case),
+        # Keys are the user's in whatever namespace.  Where a filter keeps them out, the kernel's count of keyrings is spared.
+        *([] if seccomp.keeps_keyrings_out(case.linux.seccomp) else [Step(JoinKeyring(), origins["linux.seccomp"])]),
         # Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
         *([] if late else seccomp.seccomp_filter(case)),
         *process.credentials(case),

@@ -17,10 +17,20 @@ _TSYNC = 1 << 0
 _NEW_LISTENER = 1 << 3  # not for a spec to give
 _WAIT_KILLABLE = 1 << 5
 
+_REFUSING = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
+
 
 def notifies(seccomp: Seccomp | None) -> bool:
     """Does the filter ask somebody?"""
     return seccomp is not None and any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.syscalls)
+
+
+def keeps_keyrings_out(seccomp: Seccomp | None) -> bool:
+    """Does no call about keys reach the kernel?"""
+    if seccomp is None or seccomp.default_action not in _REFUSING:
+        return False
+    calls = {"add_key", "keyctl", "request_key"}
+    return not any(rule.action not in _REFUSING and calls.intersection(rule.names) for rule in seccomp.syscalls)
 
 
 def listener(case: Case) -> list[Step]:

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,17 @@ static void init_places(void)
 		must_fail(open(below("/proc/1", places[i]), O_RDONLY | O_CLOEXEC | O_NONBLOCK), below("opened", places[i]));
 }
 
+/* What a root inside may set for process 1 is its own affair: it may end it, too. */
+static int own_affair(const char *name)
+{
+	static const char *const names[] = { "sched", "autogroup", "comm", "clear_refs", "coredump_filter", "oom_adj", "oom_score_adj", "timerslack_ns" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return 1;
+	return 0;
+}
+
 /* Whatever can be written in the directory of process 1, or joined. */
 static void init_settings(void)
 {
@@ -74,9 +86,9 @@ static void init_settings(void)
 	struct dirent *entry;
 
 	while (directory && (entry = readdir(directory)))
-		/* That one is opened by anybody, and written by few. */
-		if (entry->d_type == DT_REG && strcmp(entry->d_name, "timerslack_ns"))
-			must_not_write(below("/proc/1", entry->d_name));
+		if (entry->d_type == DT_REG && !own_affair(entry->d_name))
+			must_fail(write_file(below("/proc/1", entry->d_name), "1"), below("wrote /proc/1", entry->d_name));
+	must_not_write("/proc/1/mem");
 	must_fail(write_file("/proc/1/timerslack_ns", "60000"), "slowed process 1 down");
 	for (int i = 0; i < 8; i++) {
 		static const char *const kinds[] = { "mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time" };
@@ -166,8 +178,13 @@ static void own_id_maps(void)
 	must_fail(write_file("/proc/self/gid_map", "0 0 1\n"), "wrote gid_map");
 	/* Anybody may write projid_map; project ids can be changed in the first namespace alone. */
 	must_fail(write_file("/proc/self/setgroups", "allow"), "wrote setgroups");
+}
+
+static void another_user(void)
+{
 	must_fail(setuid(geteuid() + 1), "became another user");
 	must_fail(setgid(getegid() + 1), "became another group");
+	must_fail(setgroups(0, NULL), "left its groups");
 }
 
 static void own_clock(void)
@@ -282,6 +299,7 @@ const struct attack proc_attacks[] = {
 	{ "proc-known-switches", ALWAYS, known_switches },
 	{ "memory-of-the-machine", ALWAYS, memory_of_the_machine },
 	{ "id-maps", ALWAYS, own_id_maps },
+	{ "another-user", POWERLESS, another_user },
 	{ "clock-offsets", ALWAYS, own_clock },
 	{ "oom-score", ALWAYS, own_oom_score },
 	{ "security-label", ALWAYS, own_label },
