@@ -118,10 +118,9 @@ static void pass_on(pid_t child, const struct sync_message *wanted)
 		kill(child, (int)wanted->number);
 }
 
-_Noreturn void reap(struct run *run, pid_t child)
+_Noreturn void reap(struct run *run, pid_t child, int children_fd)
 {
 	struct sync_message message = { .type = SYNC_EXIT };
-	sigset_t children;
 
 	close(run->root_fd);
 	close(run->proc_fd);
@@ -131,10 +130,6 @@ _Noreturn void reap(struct run *run, pid_t child)
 	/* A pipe of the command's ends when the command closes it. */
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
-	sigemptyset(&children);
-	sigaddset(&children, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &children, NULL);
-	int children_fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
 	struct pollfd events[] = { { .fd = run->sync_fd, .events = POLLIN }, { .fd = children_fd, .events = POLLIN } };
 
 	for (;;) {
@@ -284,7 +279,7 @@ int init_main(char *const argv[])
 		return init_fail(&run);
 	}
 	init_await_hello(&run);
-	error = plan_read(&plan, run.first_fd + INIT_PLAN_FD);
+	error = plan_read(&plan, run.first_fd + INIT_PLAN_FD) < 0 ? refuse(&run, "plan", "") : 0;
 	if (error == 0) {
 		close(run.first_fd + INIT_PLAN_FD);
 		error = init_open_host(&run);

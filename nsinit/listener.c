@@ -36,5 +36,5 @@ void listener_pass(struct monitor *monitor, int fd)
 {
 	pass(monitor, fd);
 	const struct sync_message answer = { .type = monitor->failed ? SYNC_FAILURE : SYNC_RESUME };
-	sync_send(monitor->sync_fd, &answer);
+	monitor_answer(monitor, &answer, "resume");
 }

@@ -42,6 +42,16 @@ void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *ca
 	monitor_fail_at(monitor, plan_find(monitor->plan, code), call, subject);
 }
 
+/* Answer the process that waits for it.  One that is gone is noticed by its EOF; one that cannot be told is to see ours,
+ * as it would wait for ever. */
+void monitor_answer(struct monitor *monitor, const struct sync_message *answer, const char *subject)
+{
+	if (sync_send(monitor->sync_fd, answer) == 0 || errno == EPIPE || errno == ECONNRESET)
+		return;
+	monitor_fail(monitor, OP_ISOLATE, "sendmsg", subject);
+	shutdown(monitor->sync_fd, SHUT_WR);
+}
+
 static void print_notices(const struct plan *plan)
 {
 	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
@@ -166,7 +176,7 @@ static void run_runtime_hooks(struct monitor *monitor)
 	if (monitor->failed)
 		kill(monitor->init, SIGKILL);
 	else
-		sync_send(monitor->sync_fd, &resume);
+		monitor_answer(monitor, &resume, "resume");
 }
 
 /* The terminal is the caller's to hold, by the relay or by a socket that it gave us. */
@@ -298,6 +308,15 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 	}
 }
 
+/* Did the command end?  It may not have become one yet when it was sent a signal; an end of another kind is ours. */
+static bool command_ended(const struct monitor *monitor)
+{
+	const int status = monitor->status;
+
+	return monitor->exited &&
+	       (monitor->ready || (WIFSIGNALED(status) && monitor->passed >> (WTERMSIG(status) - 1) & 1));
+}
+
 void monitor_finish(struct monitor *monitor)
 {
 	int status = 0;
@@ -314,7 +333,7 @@ void monitor_finish(struct monitor *monitor)
 	relay_restore(&monitor->relay);
 	stubs_release(&monitor->stubs);
 	state_remove(&monitor->registered);
-	if (monitor->exited || monitor->failed)
+	if (command_ended(monitor) || monitor->failed)
 		return;
 	/* Its first process may have been killed when the time was over. */
 	if (monitor->deadline.reached || (monitor->ready && !monitor_has_reaper(monitor))) {
@@ -323,6 +342,8 @@ void monitor_finish(struct monitor *monitor)
 		return;
 	}
 	/* An end without a report is never a success. */
+	if (monitor->exited)
+		status = monitor->status;
 	errno = 0;
 	monitor_fail(monitor, OP_ISOLATE, "init", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exited");
 }

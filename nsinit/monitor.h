@@ -33,6 +33,7 @@ struct monitor {
 	int sync_fd; /* owned */
 	int signals_fd; /* owned */
 	sigset_t signals; /* the caller's mask */
+	uint64_t passed; /* the signals that were passed on (bits) */
 	pid_t init; /* our child, to be waited for */
 	struct relay relay;
 	struct deadline deadline;
@@ -58,6 +59,7 @@ enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);
 void monitor_take_stubs(struct monitor *monitor);
+void monitor_answer(struct monitor *monitor, const struct sync_message *answer, const char *subject);
 void monitor_start(struct monitor *monitor);
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal);
 void monitor_finish(struct monitor *monitor);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,15 +166,24 @@ int op_join_keyring(struct run *run, const struct plan_join_keyring *op)
 
 int op_reaper(struct run *run, const struct plan_reaper *op)
 {
+	sigset_t children;
+
 	(void)op;
 	/* Nobody inside traces process 1 or opens its files, unless with CAP_SYS_PTRACE in the sandbox's namespace. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_DUMPABLE", "");
+	/* Before there is a command, so that it can still be refused; the command gets the caller's mask. */
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &children, NULL);
+	cleanup_fd int children_fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (children_fd < 0)
+		return refuse(run, "signalfd", "");
 	pid_t child = fork();
 	if (child < 0)
 		return refuse(run, "fork", "");
 	if (child > 0)
-		reap(run, child);
+		reap(run, child, children_fd);
 	return 0;
 }
 

@@ -57,8 +57,9 @@ int refuse_with(struct run *run, int error, const char *call, const char *subjec
 /* Tell the monitor of the failure. */
 void report_failure(const struct run *run);
 
-/* Stay as process 1 until the command, `child`, has ended; then end, and with it everything inside. */
-_Noreturn void reap(struct run *run, pid_t child);
+/* Stay as process 1 until the command, `child`, has ended, which `children_fd` tells of (SIGCHLD); then end, and with it
+ * everything inside. */
+_Noreturn void reap(struct run *run, pid_t child, int children_fd);
 
 /* Open `path` below the new root; no symlink leads out of it. */
 int open_below(const struct run *run, const char *path, uint64_t flags);

@@ -59,6 +59,7 @@ void signals_pass(struct monitor *monitor)
 			signals_send(monitor, SIGWINCH, TO_COMMAND);
 		break;
 	default:
+		monitor->passed |= 1ull << (info.ssi_signo - 1);
 		relay_hurry(&monitor->relay, info.ssi_signo);
 		/* The terminal signals a whole process group: the command's is another one. */
 		signals_send(monitor, (int)info.ssi_signo, info.ssi_code == SI_KERNEL ? TO_GROUP : TO_COMMAND);

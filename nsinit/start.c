@@ -45,7 +45,7 @@ static void say_hello(struct monitor *monitor, const sigset_t *mask)
 		if (sigismember(mask, number) == 1)
 			hello.signal_mask |= 1ull << (number - 1);
 	relay_describe(&monitor->relay, &hello);
-	sync_send(monitor->sync_fd, &hello); /* a process that is gone already is noticed by its EOF */
+	monitor_answer(monitor, &hello, "hello");
 }
 
 /* Are there others who could see it before it is the command? */

@@ -99,17 +99,23 @@ static bool has_content(int parent_fd, const char *name, const char *content)
 	return size >= 0 && (size_t)size == strlen(content) && !memcmp(found, content, (size_t)size);
 }
 
-static void remove_stub(const struct entry *entry)
+/* Is there nothing of ours at the place, where a call on it was refused so? */
+static bool is_not_ours(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENOTEMPTY || error == EEXIST;
+}
+
+/* false: it may still be there. */
+static bool remove_stub(const struct entry *entry)
 {
 	const char *name;
 	cleanup_fd int parent_fd = open_parent_of(entry->path, &name);
 
 	if (parent_fd < 0)
-		return;
-	if (!entry->file)
-		unlinkat(parent_fd, name, AT_REMOVEDIR);
-	else if (has_content(parent_fd, name, entry->content))
-		unlinkat(parent_fd, name, 0);
+		return is_not_ours(errno);
+	if (entry->file && !has_content(parent_fd, name, entry->content))
+		return true;
+	return !unlinkat(parent_fd, name, entry->file ? 0 : AT_REMOVEDIR) || is_not_ours(errno);
 }
 
 /* It appears with its content, or not at all: git takes an empty `commondir` for damage. */
@@ -181,16 +187,20 @@ static bool is_held(const struct stubs *stubs, const char *path, const char *but
 	return held;
 }
 
+/* A list of which something could not be removed stays: whoever starts next tries again. */
 static void drop(const struct stubs *stubs, int fd, const char *name)
 {
 	struct list list = read_list(fd);
 	struct entry entry;
+	struct stat status;
+	bool done = list.bytes || (!fstat(fd, &status) && status.st_size == 0);
 
 	for (const char *at = list.bytes; at && (at = next_entry(&list, at, &entry));)
-		if (!is_held(stubs, entry.path, name))
-			remove_stub(&entry);
+		if (!is_held(stubs, entry.path, name) && !remove_stub(&entry))
+			done = false;
 	free(list.bytes);
-	unlinkat(stubs->directory_fd, name, 0);
+	if (done)
+		unlinkat(stubs->directory_fd, name, 0);
 }
 
 static void sweep(const struct stubs *stubs)
