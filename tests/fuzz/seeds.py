@@ -1,10 +1,12 @@
-"""Write plans of this very instruction set into a directory, for the fuzzer to start from: seeds.py DIRECTORY"""
+"""Write what the fuzz targets start from, of this very instruction set and command line, into directories: seeds.py DIRECTORY"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from sandbox.cli.options import OPTIONS
+from sandbox.engine import options as engine
 from sandbox.plan.encode import Plan, encode
 from sandbox.plan.inputs import Input, InputKind
 from sandbox.plan.layout import fields
@@ -18,18 +20,84 @@ def filled(cls: type[Op]) -> Op:
     return cls(**{name: VALUES[kind] for name, kind, _ in fields(cls)[0]})
 
 
-def main() -> None:
-    directory = Path(sys.argv[1])
+def write(directory: Path, contents: dict[str, bytes]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (directory / name).write_bytes(content)
+
+
+def words(*texts: str) -> bytes:
+    return b"".join(text.encode() + b"\0" for text in texts)
+
+
+def plans() -> dict[str, bytes]:
+    """Return a plan with every operation, an empty one, and one for each operation."""
     inputs = tuple(
         Input(kind, "/some/path", "value", device=1, inode=2, size=3, mtime_ns=4, ctime_ns=5, mode=6)
         for kind in range(InputKind.FILE, InputKind.KERNEL + 1)
     )
     steps = tuple(Step(filled(cls), "somewhere:1", Flag.IF_PRESENT) for cls in OPS.values())
-    (directory / "all").write_bytes(encode(Plan(b"key", inputs, steps)))
-    (directory / "empty").write_bytes(encode(Plan(b"", (), ())))
+    found = {"all": encode(Plan(b"key", inputs, steps)), "empty": encode(Plan(b"", (), ()))}
     for code, cls in OPS.items():
-        (directory / f"op-{code:02x}").write_bytes(encode(Plan(b"k", inputs[:1], (Step(filled(cls)),))))
+        found[f"op-{code:02x}"] = encode(Plan(b"k", inputs[:1], (Step(filled(cls)),)))
+    return found
+
+
+def command_lines() -> dict[str, bytes]:
+    """Return each option of `run` in each of its spellings, before a command."""
+    found = {"none": words("true"), "dashes": words("--", "true", "-x")}
+    for option in OPTIONS:
+        for name in (*option.names, option.short):
+            if name:
+                value = ("x",) if option.metavar else ()
+                found[f"apart{name}"] = words(name, *value, "true")
+                found[f"attached{name}"] = words(f"{name}{'=' if name.startswith('--') else ''}x", "--", "true")
+    return found
+
+
+def engine_lines() -> dict[str, bytes]:
+    """Return each option of each verb that sandbox-oci has in C, before an id and a command."""
+    found = {}
+    for option in engine.GLOBAL:
+        found[f"global-{option.long}"] = words(
+            f"--{option.long}", *(["x"] if option.takes_value else []), "state", "id"
+        )
+    for name in engine.HOT:
+        found[name] = words(name, "id", "TERM", "-x")
+        for option in engine.VERBS[name].options:
+            found[f"{name}-{option.long}"] = words(
+                name, f"--{option.long}", *(["3"] if option.takes_value else []), "id", "a"
+            )
+            found[f"{name}-{option.long}-is"] = words(name, f"--{option.long}=3", "id", "a")
+    return found
+
+
+def main() -> None:
+    top = Path(sys.argv[1])
+    write(top / "plan", plans())
+    write(top / "launch", command_lines())
+    write(top / "engine", engine_lines())
+    # Entry by entry: which name, which kind, what is spoilt, how long a value.
+    each = {f"{name}-{kind}": bytes([name, kind, 0, 5]) + b"value" for name in range(12) for kind in range(7)}
+    write(top / "inputs", each)
+    write(
+        top / "environment",
+        {
+            "usual": words(
+                "+LC_*", "+TERM", "+!LC_X", "=PATH=/bin", "=A=", "!B=2", "LC_ALL=C", "LC_X=1", "A=3", "TERM", "PATH=x"
+            ),
+            "brackets": words("+[A-C]*", "+[!x]?", "+\\*", "+[", "AB=1", "[=1", "\\x=1", "=x", "==x"),
+        },
+    )
+    line = '{"id":"c","pid":%d,"started":%d,"created":"2026-11-25T10:00:00.123456789Z","cgroup":"%s",\n"bundle":"/b"}\n'
+    write(
+        top / "record",
+        {
+            "none": (line % (0, 0, "")).encode(),
+            "full": (line % (1234, 99999, "/sys/fs/cgroup/a/b")).encode(),
+            "ours": (line % (1, 0, "x" * 5000)).encode(),
+        },
+    )
 
 
 if __name__ == "__main__":

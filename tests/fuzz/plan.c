@@ -1,13 +1,8 @@
 /* Fuzz the decoder: whatever the bytes are, it refuses them or every accessor stays within them.
  *
  * The checksum is made right first: a fuzzer would not find past it, and it is no defence. */
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "plan.h"
-#include "run.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile size_t touched;
 
