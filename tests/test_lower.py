@@ -11,9 +11,10 @@ from sandbox.errors import HostError, SpecError
 from sandbox.kernel.probe.distribution import install
 from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
+from sandbox.lower.seccomp import keeps_keyrings_out
 from sandbox.plan.ops import Flag, Step, Sysctl
 from sandbox.plan.words import describe
-from sandbox.spec.runtime import Spec, decode, encode
+from sandbox.spec.runtime import Seccomp, Spec, Syscall, decode, encode
 
 HOST = Host(
     uid=1000,
@@ -82,11 +83,31 @@ set the host name box  < config.json: hostname
 bring lo up  < config.json: linux.namespaces
 make the root read-only  < config.json: root
 leave the host's tree for the new root  < config.json: root
+have a session keyring of its own  < config.json: linux.seccomp
 become uid 1000, gid 1000, with no capability, and gain no privileges by execve  < config.json: process.capabilities
 open the terminal  < config.json: process.terminal
 start a session  < config.json: process.terminal
 change to /  < config.json: process.cwd"""
     )
+
+
+@pytest.mark.parametrize(
+    "action, rules, own",
+    [
+        ("SCMP_ACT_ERRNO", [("SCMP_ACT_ALLOW", ["read", "write"])], False),
+        ("SCMP_ACT_ERRNO", [("SCMP_ACT_ALLOW", ["read", "keyctl"])], True),
+        ("SCMP_ACT_KILL_PROCESS", [("SCMP_ACT_LOG", ["request_key"])], True),
+        ("SCMP_ACT_KILL", [("SCMP_ACT_ERRNO", ["add_key"])], False),
+        ("SCMP_ACT_ALLOW", [("SCMP_ACT_ERRNO", ["keyctl", "add_key", "request_key"])], True),
+        ("SCMP_ACT_LOG", [], True),
+    ],
+)
+def test_a_keyring_of_its_own_where_no_filter_keeps_the_callers_out(
+    action: str, rules: list[tuple[str, list[str]]], own: bool
+) -> None:
+    seccomp = Seccomp(default_action=action, syscalls=[Syscall(names=names, action=rule) for rule, names in rules])
+
+    assert keeps_keyrings_out(seccomp) != own
 
 
 def test_equal_specs_give_equal_plans() -> None:
