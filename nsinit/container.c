@@ -355,6 +355,8 @@ enum container_status container_status(const struct container *container)
 		return CONTAINER_STOPPED;
 	if (is_frozen(container))
 		return CONTAINER_PAUSED;
+	if (container->held) /* the plan is there from when others may come in */
+		return faccessat(container->fd, "plan", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_CREATING : CONTAINER_RUNNING;
 	return faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_RUNNING : CONTAINER_CREATED;
 }
 

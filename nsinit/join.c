@@ -79,6 +79,7 @@ static int enter_namespaces(struct run *run, pid_t *child)
 	if (run->joining) {
 		int process_fd = run->first_fd + INIT_PROCESS_FD;
 
+		run->current = container ? plan_index(run->plan, (const struct plan_op *)container) : 0;
 		if (!container || setns(process_fd, (int)container->namespaces) < 0)
 			return refuse(run, "setns", "");
 		close(process_fd);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "exec.h"
 #include "exit.h"
 #include "inputs.h"
 #include "monitor.h"
@@ -203,6 +204,11 @@ int launch_main(char *const argv[])
 
 	if (!launch_find_self(self))
 		return EXIT_OWN_FAILURE;
+	if (argv[0] && argv[1] && !strcmp(argv[1], "exec")) {
+		int status = exec_launch(self, argv);
+		if (status >= 0)
+			return status;
+	}
 	if (!command || !make_key(&key, argv, command))
 		return python_take_over(self, -1, name, -1, argv[0] ? argv + 1 : argv);
 	launch_name_plan(key.bytes, key.size, name);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "exec.h"
 #include "exit.h"
 #include "init.h"
 #include "join.h"
@@ -60,6 +61,8 @@ int main(int argc, char *argv[])
 	}
 	if (has_directory())
 		return EXIT_OWN_FAILURE;
+	if (!strcmp(name, "sandbox-exec"))
+		return exec_plan_main(argv);
 	if (!strcmp(name, "sandbox-plan"))
 		return launch_plan_main(argv);
 	return launch_main(argv);

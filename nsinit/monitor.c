@@ -220,6 +220,8 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_READY:
 		monitor->ready = true;
 		deadline_start(monitor);
+		if (monitor->registered.fd >= 0)
+			state_admit(&monitor->registered, monitor->plan, monitor->plan_fd);
 		release_streams(&monitor->relay);
 		break;
 	case SYNC_FAILURE:
@@ -368,6 +370,13 @@ static void end_as_interrupted(const struct monitor *monitor)
 	sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
 }
 
+/* The exit status to end with, or an end as that of the command. */
+int monitor_end(const struct monitor *monitor)
+{
+	end_as_interrupted(monitor);
+	return monitor_exit_status(monitor);
+}
+
 int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
 {
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
@@ -396,6 +405,5 @@ int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *co
 		deadline_explain(&monitor);
 		return EXIT_TIMED_OUT;
 	}
-	end_as_interrupted(&monitor);
-	return monitor_exit_status(&monitor);
+	return monitor_end(&monitor);
 }

@@ -65,6 +65,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal);
 void monitor_finish(struct monitor *monitor);
 bool monitor_has_reaper(const struct monitor *monitor);
 int monitor_exit_status(const struct monitor *monitor);
+int monitor_end(const struct monitor *monitor);
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status);
 
 /* Run a sandbox from its start to its end, and return the command's exit status. */

@@ -80,7 +80,7 @@ int op_credentials(struct run *run, const struct plan_credentials *op)
 		return refuse(run, "PR_SET_DUMPABLE", "");
 	/* Changed credentials have cleared it, others have not. */
 	const bool stays = run->joining && run->hello.options & SYNC_OUTLIVES;
-	if ((getpid() == 1 || stays) && prctl(PR_SET_PDEATHSIG, stays ? 0 : SIGKILL, 0, 0, 0) < 0)
+	if ((getpid() == 1 || run->joining) && prctl(PR_SET_PDEATHSIG, stays ? 0 : SIGKILL, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
 	return 0;
 }

@@ -17,7 +17,6 @@
 #include "idmap.h"
 #include "join.h"
 #include "monitor.h"
-#include "state.h"
 #include "sys.h"
 
 /* All signals arrive by descriptor.  Those that a fault of ours raises keep their way, and those that stop who
@@ -119,7 +118,7 @@ static char **first_arguments(const struct monitor *monitor, char number[16])
 	snprintf(number, 16, "%u", 3 + monitor->descriptors);
 	argv[0] = (char *)(uintptr_t)"sandbox-init";
 	argv[1] = number;
-	argv[2] = monitor->container ? monitor->container->id : (char *)(uintptr_t)"";
+	argv[2] = monitor->container && !monitor->container->held ? monitor->container->id : (char *)(uintptr_t)"";
 	memcpy(argv + 3, monitor->command, count * sizeof(*argv));
 	return argv;
 }
@@ -180,7 +179,7 @@ void monitor_start(struct monitor *monitor)
 	/* Before the word to go on: whoever hears from the command finds the sandbox. */
 	monitor->registered.pid = monitor->init;
 	if (monitor->registered.fd >= 0 &&
-	    state_record(&monitor->registered, monitor->plan, monitor->plan_fd, monitor->command) < 0) {
+	    container_record(&monitor->registered, monitor->plan, monitor->command) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 		return;
 	}

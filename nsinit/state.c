@@ -104,22 +104,15 @@ enum state_result state_register(struct container *container, const char *direct
 	return result;
 }
 
-/* The kept plan once more, for those who join, as a link: nobody writes to it, a new one takes its name.  One that lives
- * in memory is copied. */
-static int keep_plan(const struct container *container, const struct plan *plan, int plan_fd)
+/* The sandbox's walls stand: others may come in, by its plan.  The kept one is linked, as nobody writes to it and a new one
+ * takes its name; one that lives in memory is copied.  Without room for that nobody comes in, and that is all. */
+void state_admit(const struct container *container, const struct plan *plan, int plan_fd)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", plan_fd);
-	if (!linkat(AT_FDCWD, path, container->fd, "plan", AT_SYMLINK_FOLLOW))
-		return 0;
-	return container_keep_plan(container, plan);
-}
-
-/* The process that runs `command`, or reaps behind it, is there: write down which, and from what it was made. */
-int state_record(struct container *container, const struct plan *plan, int plan_fd, char *const command[])
-{
-	return keep_plan(container, plan, plan_fd) < 0 ? -1 : container_record(container, plan, command);
+	if (linkat(AT_FDCWD, path, container->fd, "plan", AT_SYMLINK_FOLLOW) < 0)
+		container_keep_plan(container, plan);
 }
 
 void state_remove(struct container *container)

@@ -7,5 +7,5 @@
 enum state_result { STATE_OK, STATE_IN_USE, STATE_FAILED };
 
 enum state_result state_register(struct container *container, const char *directory, const char *id);
-int state_record(struct container *container, const struct plan *plan, int plan_fd, char *const command[]);
+void state_admit(const struct container *container, const struct plan *plan, int plan_fd);
 void state_remove(struct container *container);

@@ -1,4 +1,4 @@
-"""The options of `run`, `spec` and `explain`, declared once.
+"""The options of `run`, `spec` and `explain`, and of the verbs for what runs, declared once.
 
 From this table come the launcher's (where does the command begin? `sandbox/plan/header.py`), the
 parser of the start path (`command_line.py`) and the help of the verbs (`app.py`).
@@ -58,15 +58,17 @@ OPTIONS = (
         "environment",
         metavar="NAME[=VALUE]",
         repeat=True,
+        verbs=(*ALL, "exec"),
     ),
     Option("--network", "none: loopback only; host: the host's network.", "network.mode", metavar="none|host"),
-    Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY"),
+    Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY", verbs=(*ALL, "exec")),
     Option("--hostname", "The host name inside.", "process.hostname", metavar="NAME"),
     Option(
         "--user",
         "Be UID and GID inside; outside it is you.",
         "user",
         metavar="UID[:GID]",
+        verbs=(*ALL, "exec"),
     ),
     Option(
         "--keep-env",
@@ -92,7 +94,13 @@ OPTIONS = (
         metavar="DURATION",
     ),
     Option("--strict", "Fail where a limit cannot be had, rather than warn.", "limits.strict"),
-    Option("--tty", "A terminal of the sandbox's own, or none; otherwise as found.", "process.tty", negatable=True),
+    Option(
+        "--tty",
+        "A terminal of the sandbox's own, or none; otherwise as found.",
+        "process.tty",
+        negatable=True,
+        verbs=(*ALL, "exec"),
+    ),
     Option("--name", "The sandbox's name while it runs.", "process.name", metavar="ID", verbs=("run",)),
     Option(
         "--dry-run",
@@ -101,4 +109,9 @@ OPTIONS = (
         verbs=("run",),
     ),
     Option("--verbose", "Say what was read, and how long it took.", keeps_plan=False, verbs=("run",)),
+    Option("--detach", "Do not wait for the command.", short="-d", verbs=("exec",)),
+    Option("--all", "Those too that have ended and are kept.", short="-a", verbs=("ps",)),
+    Option("--all", "Every process in it, not the command alone.", short="-a", verbs=("kill",)),
+    Option("--quiet", "The ids alone.", short="-q", verbs=("ps",)),
+    Option("--json", "As JSON.", verbs=("ps",)),
 )

@@ -128,17 +128,17 @@ def tables() -> str:
 
 
 def options() -> str:
-    """Return options.h: by which the launcher finds where the command begins."""
+    """Return options.h: by which the launcher finds where the command of `run` begins, and takes a plain `exec`."""
     lines = ["/* Generated from sandbox/cli/options.py. */", "#pragma once", "", "struct option_entry {"]
     lines += ["\tconst char *name;", "\tchar letter;", "\tchar takes_value;", "\tchar keeps_plan;", "};", ""]
-    lines += ["static const struct option_entry option_table[] = {"]
-    for option in OPTIONS:
-        if "run" not in option.verbs:
-            continue
-        letter = f"'{option.short[1]}'" if option.short else "0"
-        row = f"{letter}, {int(bool(option.metavar))}, {int(option.keeps_plan)}"
-        lines += [f'\t{{ "{name}", {row} }},' for name in option.names]
-    lines += ["};"]
+    for verb, table in (("run", "option_table"), ("exec", "exec_option_table")):
+        lines += [f"static const struct option_entry {table}[] = {{"]
+        for option in OPTIONS:
+            if verb in option.verbs:
+                letter = f"'{option.short[1]}'" if option.short else "0"
+                row = f"{letter}, {int(bool(option.metavar))}, {int(option.keeps_plan)}"
+                lines += [f'\t{{ "{name}", {row} }},' for name in option.names]
+        lines += ["};"]
     return "\n".join(lines) + "\n"
 
 

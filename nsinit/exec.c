@@ -1,0 +1,207 @@
+/* `sandbox exec`: a further command in a sandbox that runs.  The plain cases are done here, by the sandbox's own plan; with
+ * options that ask for another process, and for all words, Python is called. */
+#define _GNU_SOURCE
+#include "exec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "exit.h"
+#include "launch.h"
+#include "monitor.h"
+#include "options.h"
+#include "plan.h"
+#include "python.h"
+#include "sys.h"
+
+#define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
+
+struct visit {
+	const char *self; /* our own program */
+	const char *id; /* or its beginning */
+	char *const *command;
+	bool tty, no_tty, detach;
+};
+
+static const struct option_entry *find_option(const char *word)
+{
+	for (size_t i = 0; i < sizeof(exec_option_table) / sizeof(exec_option_table[0]); i++) {
+		const struct option_entry *entry = &exec_option_table[i];
+
+		if (!strcmp(entry->name, word) || (entry->letter && word[1] == entry->letter && !word[2]))
+			return entry;
+	}
+	return NULL;
+}
+
+static bool parse(struct visit *visit, char *const *word)
+{
+	for (; *word && (*word)[0] == '-'; word++) {
+		const struct option_entry *entry = find_option(*word);
+
+		if (!entry || !entry->keeps_plan || entry->takes_value)
+			return false;
+		visit->tty = visit->tty ? strcmp(entry->name, "--no-tty") != 0 : !strcmp(entry->name, "--tty");
+		visit->no_tty = visit->no_tty ? strcmp(entry->name, "--tty") != 0 : !strcmp(entry->name, "--no-tty");
+		visit->detach = visit->detach || !strcmp(entry->name, "--detach");
+	}
+	visit->id = *word;
+	word += *word != NULL;
+	if (*word && !strcmp(*word, "--"))
+		word++;
+	visit->command = word;
+	return visit->id && *word;
+}
+
+/* The one directory whose name begins with `start`, in `name`; false: there is none, or more. */
+static bool find_unique(const char *directory_path, const char *start, char name[256])
+{
+	DIR *directory = opendir(directory_path);
+	size_t length = strlen(start), found = 0;
+	struct dirent *entry;
+
+	while (directory && found < 2 && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && !strncmp(entry->d_name, start, length)) {
+			strcpy(name, entry->d_name);
+			found++;
+		}
+	if (directory)
+		closedir(directory);
+	return found == 1;
+}
+
+static int open_visited(const struct visit *visit, const char *containers, struct container *container)
+{
+	char name[256];
+
+	if (!container_open(container, containers, visit->id))
+		return 0;
+	container_close(container);
+	if (!*visit->id || !find_unique(containers, visit->id, name))
+		return -1;
+	return container_open(container, containers, name);
+}
+
+/* A sandbox keeps its plan for others when its command is about to run: to enter before would be to enter before its
+ * walls stand. */
+static int open_plan(const struct container *container)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+
+	for (int tries = 0; tries < START_TRIES; tries++) {
+		int fd = openat(container->fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0 || errno != ENOENT || container_status(container) == CONTAINER_STOPPED)
+			return fd;
+		nanosleep(&pause, NULL);
+	}
+	return -1;
+}
+
+static uint32_t terminal_mode(const struct visit *visit, const struct container *container, const struct plan *plan)
+{
+	const struct plan_terminal *op = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
+
+	if (visit->tty || visit->no_tty)
+		return visit->tty ? TERMINAL_ALWAYS : TERMINAL_NEVER;
+	/* A container's plan speaks of its first process. */
+	return container->held && op ? op->mode : (uint32_t)TERMINAL_AUTO;
+}
+
+static bool is_joinable(const struct container *container)
+{
+	enum container_status status = container_status(container);
+
+	return status == CONTAINER_RUNNING || status == CONTAINER_CREATED;
+}
+
+/* -1: it has ended, and nothing was run. */
+static int join(const struct visit *visit, struct container *container, const struct plan *plan, int plan_fd)
+{
+	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
+	struct monitor monitor = MONITOR_INITIALIZER;
+
+	monitor.plan = plan;
+	monitor.plan_fd = plan_fd;
+	monitor.self = visit->self;
+	monitor.command = visit->command;
+	monitor.container = container;
+	monitor.options = visit->detach ? SYNC_OUTLIVES : 0;
+	monitor.process_fd = container_process(container);
+	if (monitor.process_fd < 0)
+		return -1;
+	if (relay_prepare(&monitor.relay, terminal_mode(visit, container, plan)) < 0)
+		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
+	monitor.relay.keep_newlines = terminal && !terminal->newlines;
+	if (visit->detach)
+		relay_detach(&monitor.relay);
+	if (!monitor.failed)
+		monitor_start(&monitor);
+	if (!monitor.failed)
+		monitor_attend(&monitor, GOAL_RUNNING);
+	if (monitor.running && !monitor.failed && visit->detach)
+		return 0;
+	if (monitor.running && !monitor.failed)
+		monitor_attend(&monitor, GOAL_END);
+	monitor_finish(&monitor);
+	if (!monitor.failed)
+		return monitor_end(&monitor);
+	if (!monitor.ready && container_status(container) == CONTAINER_STOPPED)
+		return -1;
+	return python_explain(visit->self, plan_fd, &monitor.failure, visit->command);
+}
+
+int exec_launch(const char *self, char *const argv[])
+{
+	char containers[PATH_MAX + 16];
+	struct visit visit = { .self = self };
+	struct container container;
+	struct plan plan;
+
+	if (!parse(&visit, argv + 2) || !launch_state_directory(containers))
+		return -1;
+	strcat(containers, "/containers");
+	if (open_visited(&visit, containers, &container) < 0)
+		return -1;
+	int plan_fd = open_plan(&container);
+	if (plan_fd < 0 || !is_joinable(&container) || plan_read(&plan, plan_fd) < 0)
+		return -1;
+	return join(&visit, &container, &plan, plan_fd);
+}
+
+/* argv: our name, the number of a descriptor open on a plan, what python_restore_signals() takes, the directory of all
+ * containers, the id, how (a letter of "tn" for the terminal, "d" to leave it), the command. */
+int exec_plan_main(char *const argv[])
+{
+	char self[PATH_MAX];
+	struct container container;
+	struct plan plan;
+
+	for (int i = 1; i < 7; i++)
+		if (!argv[i])
+			return EXIT_OWN_FAILURE;
+	if (!launch_find_self(self))
+		return EXIT_OWN_FAILURE;
+	struct visit visit = {
+		.self = self, .id = argv[4], .command = argv + 6, .tty = strchr(argv[5], 't'), .no_tty = strchr(argv[5], 'n'),
+		.detach = strchr(argv[5], 'd'),
+	};
+	python_restore_signals(atoi(argv[2]));
+	int plan_fd = atoi(argv[1]);
+	int status = -1;
+	if (!plan_read(&plan, plan_fd) && !container_open(&container, argv[3], visit.id) && is_joinable(&container))
+		status = join(&visit, &container, &plan, plan_fd);
+	if (status >= 0)
+		return status;
+	dprintf(2, "sandbox: %s has ended\n", visit.id);
+	return EXIT_OWN_FAILURE;
+}
