@@ -248,6 +248,100 @@ def doctor(
     raise typer.Exit(verb(_program, as_json=as_json, verbose=verbose))
 
 
+_SANDBOX = inspect.Parameter(
+    "sandbox",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[str, typer.Argument(metavar="ID", help="The sandbox, or the beginning of its name.")],
+)
+_SANDBOXES = inspect.Parameter(
+    "sandboxes",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Sandboxes, or the beginnings of their names.")
+    ],
+)
+_SIGNALLED = inspect.Parameter(
+    "sandboxes",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID... [SIGNAL]",
+            help="Sandboxes, or the beginnings of their names, and the signal: a name with or without SIG, or a number; TERM.",
+        ),
+    ],
+)
+
+
+def _perform(verb: str, values: dict[str, Any], operands: list[str]) -> None:
+    from sandbox.cli.verb_line import perform
+
+    given = {name: value for name, value in values.items() if value not in (None, False)}
+    raise typer.Exit(perform(verb, given, operands, _program, _signals))
+
+
+@app.command("exec", context_settings=_STOP)
+@_with_options("exec", _SANDBOX, _COMMAND)
+def exec_(**values: Any) -> None:
+    """Run COMMAND in a sandbox that is running, with its identity, filter and limits.
+
+    Streams, signals, terminal and exit status are as those of `run`. Where the sandbox ends, the command does too.
+
+    Examples:
+
+      sandbox exec web -- ps ax
+
+      sandbox exec --cwd /tmp --env DEBUG=1 web sh
+    """
+    operands = [values.pop("sandbox"), *(values.pop("command") or [])]
+    _perform("exec", values, operands)
+
+
+@app.command()
+@_with_options("ps")
+def ps(**values: Any) -> None:
+    """List what runs, containers of sandbox-oci too.
+
+    Examples:
+
+      sandbox ps
+
+      sandbox kill $(sandbox ps --quiet)
+    """
+    _perform("ps", values, [])
+
+
+@app.command()
+@_with_options("kill", _SIGNALLED)
+def kill(**values: Any) -> None:
+    """Signal the command of a sandbox.
+
+    Examples:
+
+      sandbox kill web
+
+      sandbox kill web db KILL
+
+      sandbox kill --all web INT
+    """
+    _perform("kill", values, values.pop("sandboxes"))
+
+
+@app.command("inspect")
+@_with_options("inspect", _SANDBOXES)
+def inspect_(**values: Any) -> None:
+    """Print all that is known of a sandbox, as JSON.
+
+    Example:
+
+      sandbox inspect web
+    """
+    _perform("inspect", values, values.pop("sandboxes"))
+
+
 @profile_app.command("list")
 def profile_list() -> None:
     """List the profiles that can be named: yours and the shipped ones.

@@ -112,6 +112,7 @@ OPTIONS = (
     Option("--detach", "Do not wait for the command.", short="-d", verbs=("exec",)),
     Option("--all", "Those too that have ended and are kept.", short="-a", verbs=("ps",)),
     Option("--all", "Every process in it, not the command alone.", short="-a", verbs=("kill",)),
+    Option("--signal", "The signal, instead of behind the ids.", short="-s", metavar="SIGNAL", verbs=("kill",)),
     Option("--quiet", "The ids alone.", short="-q", verbs=("ps",)),
     Option("--json", "As JSON.", verbs=("ps",)),
 )

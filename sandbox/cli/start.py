@@ -14,6 +14,8 @@ import sys
 
 from sandbox.errors import SandboxError, describe
 
+_QUICK = ("exec", "ps", "kill", "inspect")  # which would have to wait for typer longer than for their work
+
 
 def main() -> None:
     """Do what the command line asks, and exit."""
@@ -21,6 +23,8 @@ def main() -> None:
     try:
         if int(key_fd) >= 0:
             _run(program, int(key_fd), plan_name, arguments, int(command_at), signals)
+        if arguments and arguments[0] in _QUICK:
+            _perform(arguments[0], arguments[1:], program, signals)
         from sandbox.cli.app import main as app_main  # late: typer is slow to import
 
         app_main(program, signals, arguments)
@@ -29,6 +33,20 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)  # as the shell says it, 128 + SIGINT
+
+
+def _perform(verb: str, words: list[str], program: str, signals: str) -> None:
+    """Do it and exit; return where help is wanted."""
+    from sandbox.cli.verb_line import parse_verb, perform
+
+    line = parse_verb(verb, words)
+    if line is not None:
+        import signal
+
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if verb != "exec":
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `sandbox ps | head`
+        sys.exit(perform(verb, *line, program, signals))
 
 
 def _run(program: str, key_fd: int, plan_name: str, arguments: list[str], command_at: int, signals: str) -> None:

@@ -12,6 +12,7 @@ from sandbox.lower.container import lower_process
 from sandbox.lower.host import Call, Origins
 from sandbox.plan.encode import Plan, decode
 from sandbox.plan.ops import Cgroup, JoinKeyring, MapIds, Notice, NotifySocket, Step
+from sandbox.runtime.adapting import adapt, ids, is_held, number
 from sandbox.runtime.bundle import Compilation, Key, look, read_spec
 from sandbox.spec import quick
 from sandbox.spec.check import check_process
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sandbox.spec.runtime import Process, User
-
-ID_LIMIT = 2**32 - 1  # (uid_t)-1 means "no id"
 
 
 class Wish:
@@ -113,6 +112,8 @@ def compile_process(root: str, name: str, wish: Wish) -> Compilation:
     """
     directory = f"{root}/containers/{name}"
     own = _own_plan(directory, name)
+    if is_held(own):
+        return Compilation(_adapted(own, wish), [])
     key = Key(own.key)
     spec, _ = read_spec(key.config)
     assert spec.process is not None
@@ -135,6 +136,24 @@ def compile_process(root: str, name: str, wish: Wish) -> Compilation:
     if wish.cgroup:
         joined.append(_below(wish.cgroup, directory))
     return Compilation(Plan(b"", (), (*joined, *steps)), warnings)
+
+
+def _adapted(own: Plan, wish: Wish) -> Plan:
+    """Return the plan of a process that joins a sandbox, whose walls are its profile's."""
+    refused = {
+        "--process": wish.process,
+        "--additional-gids": wish.additional_gids,
+        "--cap": wish.caps,
+        "--apparmor": wish.apparmor,
+        "--process-label": wish.label,
+        "--cgroup": wish.cgroup,
+    }
+    for option, value in refused.items():
+        if value:
+            raise UsageError(f"{option}: a process in a sandbox has what its profile gives", hint=f"leave {option} out")
+    return adapt(
+        own, wish.args, cwd=wish.cwd, env=wish.env, user=wish.user, tty=wish.tty, no_new_privs=wish.no_new_privs
+    )
 
 
 def _own_plan(directory: str, name: str) -> Plan:
@@ -208,21 +227,14 @@ def _capabilities(own: Process, names: Sequence[str]) -> object:
 
 def _user(own: User, wish: Wish) -> object:
     changes: dict[str, object] = {
-        "additional_gids": [*own.additional_gids, *(_id(str(n)) for n in wish.additional_gids)]
+        "additional_gids": [*own.additional_gids, *(number(str(n)) for n in wish.additional_gids)]
     }
     if wish.user:
-        uid, colon, gid = wish.user.partition(":")
-        changes["uid"] = _id(uid)
-        if colon:
-            changes["gid"] = _id(gid)
+        uid, gid = ids(wish.user)
+        changes["uid"] = uid
+        if gid is not None:
+            changes["gid"] = gid
     return quick.changed(own, **changes)
-
-
-def _id(text: str) -> int:
-    # Never guessed: int() would also take "+1", " 1", "1_000" and digits of other scripts.
-    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) >= ID_LIMIT:
-        raise UsageError(f'"{text}" is not an id', hint="--user UID[:GID], in numbers")
-    return int(text)
 
 
 def _below(names: Sequence[str], directory: str) -> Step:

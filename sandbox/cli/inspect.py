@@ -1,0 +1,95 @@
+"""`sandbox inspect`: all that is known of a sandbox, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from sandbox.cli.ps import Row, seconds
+from sandbox.errors import UsageError
+from sandbox.kernel.process import parent
+from sandbox.runtime.finding import find
+from sandbox.runtime.processes import inside
+from sandbox.runtime.state import Place, Record, Status, state_root
+
+_KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
+# Members of state.json that are shown as they are.
+_AS_RECORDED = (
+    "cwd", "hostname", "uidMappings", "gidMappings", "binds", "seccomp", "terminal", "limits", "rootfs", "annotations",
+)  # fmt: skip
+
+
+def inspect(operands: list[str]) -> int:
+    """Print an object for the sandbox that is named, for several an array."""
+    if not operands:
+        raise UsageError("no sandbox was given", hint="sandbox inspect ID…")
+    containers = f"{state_root()}/containers"
+    found = []
+    for name in operands:
+        place, record = find(containers, name)
+        with place:
+            found.append(describe(place, record))
+    print(json.dumps(found if len(operands) > 1 else found[0], indent=2))
+    return 0
+
+
+def describe(place: Place, record: Record) -> dict[str, Any]:
+    """Return what is known of one."""
+    status = place.status(record)
+    document = record.document()
+    lives = status not in (Status.STOPPED, Status.CREATING)
+    result = {
+        **Row(record, status, quiet=False).document(),
+        "ociVersion": document.get("ociVersion", ""),
+        "uptime": round(time.time() - seconds(record.created), 1) if lives else None,
+        "monitor": parent(record.pid) if lives and record.held else None,
+        "directory": place.path,
+        "cgroup": record.cgroup or (_cgroup(record.pid) if lives else ""),
+        "namespaces": _namespaces(record.pid) if lives else {},
+        "processes": [process for pid in inside(record) if (process := _process(pid))] if lives else [],
+    }
+    return result | {name: document[name] for name in _AS_RECORDED if name in document}
+
+
+def _namespaces(pid: int) -> dict[str, str]:
+    found = {}
+    for kind in _KINDS:
+        try:
+            found[kind] = os.readlink(f"/proc/{pid}/ns/{kind}")
+        except OSError:
+            continue
+    return found
+
+
+def _cgroup(pid: int) -> str:
+    """Return the cgroup that it shares with its caller, as that sees it."""
+    for line in _text(f"/proc/{pid}/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line.removeprefix("0::")
+    return ""
+
+
+def _process(pid: int) -> dict[str, Any] | None:
+    fields = dict(line.partition(":")[::2] for line in _text(f"/proc/{pid}/status").splitlines())
+    if "NSpid" not in fields:
+        return None
+    words = _text(f"/proc/{pid}/cmdline").split("\0")[:-1]
+    return {
+        "pid": pid,
+        "pidInside": int(fields["NSpid"].split()[-1]),
+        "parent": int(fields["PPid"]),
+        "uid": int(fields["Uid"].split()[1]),
+        "gid": int(fields["Gid"].split()[1]),
+        "state": fields["State"].split()[0],
+        "command": words or [fields["Name"].strip()],
+    }
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,164 @@
+"""`sandbox ps`: what runs, and on request what has ended and is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from sandbox.cli.verb_line import Values
+from sandbox.errors import ContainerError, InvalidId, NoSuchContainer, UsageError, describe
+from sandbox.runtime.state import Place, Record, Status, open_container, state_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COLUMNS = ("ID", "PROFILE", "COMMAND", "STATUS", "SINCE", "PID")
+_SPECIAL = frozenset(" \t\n'\"\\$&|;<>()*?[]#~`{}!")
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def show(values: Values, operands: list[str]) -> int:
+    """Print them, sorted by when they were started."""
+    if operands:
+        raise UsageError(f"{operands[0]} is not understood", where="sandbox ps", hint="see sandbox inspect ID")
+    found = sorted(_rows(everyone=bool(values.get("all")), quiet=bool(values.get("quiet"))), key=lambda row: row.order)
+    if values.get("json"):
+        from json import dumps  # late: 5 ms
+
+        print(dumps([row.document() for row in found], indent=2))
+    elif values.get("quiet"):
+        sys.stdout.write("".join(f"{row.id}\n" for row in found))
+    else:
+        now = time.time()
+        _table([row.cells(now) for row in found])
+    return 0
+
+
+class Row:
+    """What is shown of one."""
+
+    __slots__ = ("_document", "created", "id", "order", "pid", "status")
+
+    def __init__(self, record: Record, status: str, *, quiet: bool) -> None:
+        self.id = record.id
+        self.status = status
+        self.pid = 0 if status == Status.STOPPED else record.pid
+        self.created = record.created
+        self.order = (record.created, record.id)
+        self._document = {} if quiet else record.document()
+
+    def document(self) -> dict[str, object]:
+        """Return it for programs."""
+        return {
+            "id": self.id,
+            "kind": "sandbox" if self._document.get("held") else "container",
+            "profiles": self.profiles(),
+            "command": self.command(),
+            "status": self.status,
+            "created": self.created,
+            "pid": self.pid,
+            "bundle": self._document.get("bundle", ""),
+        }
+
+    def cells(self, now: float) -> tuple[str, ...]:
+        """Return it for people, in the order of COLUMNS."""
+        command = " ".join(_quoted(word) for word in self.command())
+        return (
+            self.id,
+            ",".join(self.profiles()) or "-",
+            _printable(command) or "-",
+            self.status,
+            span(now - seconds(self.created)),
+            str(self.pid or "-"),
+        )
+
+    def profiles(self) -> list[str]:
+        """Return the names of its profiles; of a container of the OCI runtime there are none."""
+        from sandbox.spec.quick import value
+
+        text = (self._document.get("annotations") or {}).get("dev.sandbox.profiles", "[]")
+        try:
+            found = value(text)
+        except ValueError:
+            return []  # an engine's annotation may say anything
+        return [str(name) for name in found] if isinstance(found, list) else []
+
+    def command(self) -> list[str]:
+        """Return the command as it was given."""
+        return [str(word) for word in self._document.get("args") or []]
+
+
+def _rows(*, everyone: bool, quiet: bool) -> Iterator[Row]:
+    parent = f"{state_root()}/containers"
+    for name in os.listdir(parent):
+        try:
+            place, record = open_container(parent, name)
+        except (NoSuchContainer, InvalidId):
+            continue  # being made or removed right now
+        except ContainerError as error:
+            print(describe(error), file=sys.stderr)
+            continue
+        with place:
+            row = _row(place, record, quiet=quiet)
+        if row is not None and (everyone or row.status != Status.STOPPED):
+            yield row
+
+
+def _row(place: Place, record: Record, *, quiet: bool) -> Row | None:
+    status = place.status(record)
+    if record.held and status == Status.STOPPED:
+        return None  # it ends right now
+    try:
+        return Row(record, status, quiet=quiet)
+    except (ValueError, ContainerError):
+        print(
+            describe(ContainerError(f"{place.path}/state.json: is damaged", hint=f"rm -r {place.path}")),
+            file=sys.stderr,
+        )
+        return None
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    if sys.stdout.isatty():
+        from sandbox.cli.tables import show_table  # late: 60 ms
+
+        show_table(COLUMNS, rows)
+        return
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    for row in (COLUMNS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def seconds(created: str) -> float:
+    """Return a time of RFC 3339, in UTC, in seconds; 0 for what is none."""
+    from calendar import timegm
+
+    try:
+        return float(timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return 0.0
+
+
+def span(length: float) -> str:
+    """Return a length of time in its two largest units: 3h 20m."""
+    left = max(0, int(length))
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell takes it; shlex would cost 5 ms."""
+    if word and not _SPECIAL.intersection(word):
+        return word
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def _printable(text: str) -> str:
+    """Return `text` without what a terminal would take for a command."""
+    return "".join(character if character.isprintable() else "?" for character in text)

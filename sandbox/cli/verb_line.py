@@ -1,0 +1,74 @@
+"""The command lines of the verbs for what runs already: exec, ps, kill, inspect.
+
+Parsed here by the table of options, as typer would take longer than their work; it is asked for `--help`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sandbox.cli.options import OPTIONS
+from sandbox.errors import UsageError
+
+# Does the command line end at the first word that is no option?  Behind it is a command.
+VERBS = {"exec": True, "ps": False, "kill": False, "inspect": False}
+
+Values = dict[str, object]
+
+
+def parse_verb(verb: str, words: Sequence[str]) -> tuple[Values, list[str]] | None:
+    """Return option values and operands, None where help is wanted.  Raises UsageError."""
+    spelled = {
+        name: option for option in OPTIONS if verb in option.verbs for name in (*option.names, option.short) if name
+    }
+    values: Values = {}
+    operands: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return values, [*operands, *waiting]
+        if not word.startswith("-") or word == "-":
+            operands.append(word)
+            if not VERBS[verb]:
+                continue
+            return values, [*operands, *(waiting[1:] if waiting[:1] == ["--"] else waiting)]
+        if word in ("--help", "-h"):
+            return None
+        name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        option = spelled.get(name)
+        if option is None or (attached and not option.metavar):
+            raise UsageError(f"{word} is not understood", where=f"sandbox {verb}", hint=f"see sandbox {verb} --help")
+        if not option.metavar:
+            values[option.field] = not name.startswith("--no-")
+            continue
+        if not attached:
+            if not waiting:
+                raise UsageError(f"{name} needs a value: {option.metavar}", where=f"sandbox {verb}")
+            value = waiting.pop(0)
+        if option.repeat:
+            former = values.setdefault(option.field, [])
+            assert isinstance(former, list)
+            former.append(value)
+        else:
+            values[option.field] = value
+    return values, operands
+
+
+def perform(verb: str, values: Values, operands: list[str], program: str, signals: str) -> int:
+    """Do it; return the exit status."""
+    if verb == "exec":
+        from sandbox.cli.exec import run
+
+        run(values, operands, program, signals)
+    if verb == "ps":
+        from sandbox.cli.ps import show
+
+        return show(values, operands)
+    if verb == "kill":
+        from sandbox.cli.kill import kill
+
+        return kill(values, operands)
+    from sandbox.cli.inspect import inspect
+
+    return inspect(operands)
