@@ -47,6 +47,18 @@ static char **plan_command(const struct plan *plan)
 	return argv;
 }
 
+/* Nobody stays to pass bytes: a terminal of the caller's is not handed in, and there is no pipe either. */
+static void detach_streams(struct relay *relay)
+{
+	if (relay->piped & 6) {
+		close_fd(&relay->master_fd);
+		close_fd(&relay->pipe_fd);
+		relay->master_fd = -1;
+		relay->pipe_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	}
+	relay->terminal = -1;
+}
+
 static void prepare_streams(struct monitor *monitor, const struct engine_call *call, bool detached, bool terminal)
 {
 	monitor->console_socket = call->values[ENGINE_CONSOLE_SOCKET];
@@ -56,7 +68,7 @@ static void prepare_streams(struct monitor *monitor, const struct engine_call *c
 	if (monitor->console_socket)
 		monitor->options |= SYNC_CONSOLE;
 	if (detached)
-		relay_detach(&monitor->relay);
+		detach_streams(&monitor->relay);
 }
 
 /* Written aside and renamed: whoever waits for it reads all of it. */

@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "python.h"
 #include "sys.h"
 
+#define END_PATIENCE_MS 500 /* for a sandbox that may be ending */
 #define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 
 struct visit {
@@ -59,7 +61,8 @@ static bool parse(struct visit *visit, char *const *word)
 	if (*word && !strcmp(*word, "--"))
 		word++;
 	visit->command = word;
-	return visit->id && *word;
+	/* Nobody would hold the terminal. */
+	return visit->id && *word && !(visit->detach && visit->tty);
 }
 
 /* The one directory whose name begins with `start`, in `name`; false: there is none, or more. */
@@ -124,6 +127,29 @@ static bool is_joinable(const struct container *container)
 	return status == CONTAINER_RUNNING || status == CONTAINER_CREATED;
 }
 
+/* Whoever does not wait has no use for a pipe that somebody else reads to its end, and keeps no terminal; a file stays.
+ * Returns what standard error was. */
+static int leave_streams(void)
+{
+	struct stat status;
+	int error_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd < 3; fd++)
+		if (null_fd < 0 || fstat(fd, &status) < 0 || (!S_ISREG(status.st_mode) && dup2(null_fd, fd) < 0))
+			return -1;
+	return error_fd;
+}
+
+/* Did it fail because the sandbox is at its end?  Nobody enters one that dies, or lives on in it. */
+static bool is_ending(const struct monitor *monitor)
+{
+	bool suspect = !strcmp(monitor->failure.call, "setns") || !strcmp(monitor->failure.call, "init");
+	struct pollfd event = { .fd = monitor->process_fd, .events = POLLIN };
+
+	return poll(&event, 1, suspect ? END_PATIENCE_MS : 0) == 1;
+}
+
 /* -1: it has ended, and nothing was run. */
 static int join(const struct visit *visit, struct container *container, const struct plan *plan, int plan_fd)
 {
@@ -139,11 +165,12 @@ static int join(const struct visit *visit, struct container *container, const st
 	monitor.process_fd = container_process(container);
 	if (monitor.process_fd < 0)
 		return -1;
+	cleanup_fd int error_fd = visit->detach ? leave_streams() : -1;
+	if (visit->detach && error_fd < 0)
+		monitor_fail(&monitor, OP_CONTAINER, "open", "/dev/null");
 	if (relay_prepare(&monitor.relay, terminal_mode(visit, container, plan)) < 0)
 		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
 	monitor.relay.keep_newlines = terminal && !terminal->newlines;
-	if (visit->detach)
-		relay_detach(&monitor.relay);
 	if (!monitor.failed)
 		monitor_start(&monitor);
 	if (!monitor.failed)
@@ -153,9 +180,11 @@ static int join(const struct visit *visit, struct container *container, const st
 	if (monitor.running && !monitor.failed)
 		monitor_attend(&monitor, GOAL_END);
 	monitor_finish(&monitor);
+	if (error_fd >= 0)
+		dup2(error_fd, 2); /* for the words to come */
 	if (!monitor.failed)
 		return monitor_end(&monitor);
-	if (!monitor.ready && container_status(container) == CONTAINER_STOPPED)
+	if (!monitor.ready && is_ending(&monitor))
 		return -1;
 	return python_explain(visit->self, plan_fd, &monitor.failure, visit->command);
 }

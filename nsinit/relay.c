@@ -70,18 +70,6 @@ int relay_prepare(struct relay *relay, uint32_t mode)
 	return 0;
 }
 
-/* Nobody stays to pass bytes: a terminal of the caller's is not handed in, and there is no pipe either. */
-void relay_detach(struct relay *relay)
-{
-	if (relay->piped & 6) {
-		close_fd(&relay->master_fd);
-		close_fd(&relay->pipe_fd);
-		relay->master_fd = -1;
-		relay->pipe_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	}
-	relay->terminal = -1;
-}
-
 /* In the sandbox's first process, before anything of it runs. */
 int relay_enter(const struct relay *relay)
 {

@@ -41,7 +41,6 @@ enum relay_event { RELAY_INPUT, RELAY_MASTER, RELAY_OUTPUT, RELAY_EVENTS };
 
 void relay_none(struct relay *relay);
 int relay_prepare(struct relay *relay, uint32_t mode);
-void relay_detach(struct relay *relay);
 int relay_enter(const struct relay *relay);
 void relay_describe(const struct relay *relay, struct sync_message *hello);
 void relay_start(struct relay *relay, int master_fd);

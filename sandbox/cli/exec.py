@@ -27,6 +27,8 @@ def run(values: Values, operands: list[str], program: str, signals: str) -> NoRe
     name, *command = operands
     if not command:
         raise UsageError("no command was given", hint="sandbox exec [OPTIONS] ID [--] COMMAND [ARG…]")
+    if values.get("detach") and values.get("tty"):
+        raise UsageError("a command that nobody waits for has no terminal", hint="leave out --tty or --detach")
     root = state_root()
     place, record = find(f"{root}/containers", name)
     with place:
