@@ -22,7 +22,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 def show(values: Values, operands: list[str]) -> int:
     """Print them, sorted by when they were started."""
     if operands:
-        raise UsageError(f"{operands[0]} is not understood", where="sandbox ps", hint="see sandbox inspect ID")
+        raise UsageError(f"{operands[0]} is not understood", where="ps", hint="see sandbox inspect ID")
     found = sorted(_rows(everyone=bool(values.get("all")), quiet=bool(values.get("quiet"))), key=lambda row: row.order)
     if values.get("json"):
         from json import dumps  # late: 5 ms

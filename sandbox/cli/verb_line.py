@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sandbox.cli.options import OPTIONS
+from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
 
 # Does the command line end at the first word that is no option?  Behind it is a command.
@@ -38,13 +39,15 @@ def parse_verb(verb: str, words: Sequence[str]) -> tuple[Values, list[str]] | No
         name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
         option = spelled.get(name)
         if option is None or (attached and not option.metavar):
-            raise UsageError(f"{word} is not understood", where=f"sandbox {verb}", hint=f"see sandbox {verb} --help")
+            raise not_understood(name, spelled, f"sandbox {verb}")
         if not option.metavar:
             values[option.field] = not name.startswith("--no-")
             continue
         if not attached:
             if not waiting:
-                raise UsageError(f"{name} needs a value: {option.metavar}", where=f"sandbox {verb}")
+                raise UsageError(
+                    f"{name} needs a value: {option.metavar}", where=verb, hint=f"see sandbox {verb} --help"
+                )
             value = waiting.pop(0)
         if option.repeat:
             former = values.setdefault(option.field, [])
