@@ -17,6 +17,7 @@
 #include "sys.h"
 
 #define COMMAND_MAX 4096 /* of what is written down of a command */
+#define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 #define HELD "\",\"held\":true" /* behind the cgroup */
 
 static const char *const members[] = { "state.json", "state.json.new", "plan", "start-gate", "notify/notify.sock", NULL };
@@ -303,6 +304,22 @@ int container_keep_plan(const struct container *container, const struct plan *pl
 	return fd >= 0 && write_whole(fd, plan->data, plan->header->size) ? 0 : -1;
 }
 
+/* A descriptor open on the plan.  A sandbox keeps it for others when its command is about to run: to enter before would
+ * be to enter before its walls stand, and so it is waited for. */
+int container_open_plan(const struct container *container)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+
+	for (int tries = 0; tries < START_TRIES; tries++) {
+		int fd = openat(container->fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0 || errno != ENOENT || !container->held || container_status(container) == CONTAINER_STOPPED)
+			return fd;
+		nanosleep(&pause, NULL);
+	}
+	return -1;
+}
+
 int container_read_plan(const struct container *container, struct plan *plan)
 {
 	cleanup_fd int fd = openat(container->fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -355,8 +372,6 @@ enum container_status container_status(const struct container *container)
 		return CONTAINER_STOPPED;
 	if (is_frozen(container))
 		return CONTAINER_PAUSED;
-	if (container->held) /* the plan is there from when others may come in */
-		return faccessat(container->fd, "plan", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_CREATING : CONTAINER_RUNNING;
 	return faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_RUNNING : CONTAINER_CREATED;
 }
 

@@ -232,7 +232,7 @@ static int join(const struct engine_call *call)
 
 	if (!is_regular(call) || !call->arguments[0] || container_open(&container, call->containers, call->id) < 0)
 		return python_compile(call->self, -1, "", call->descriptors, call->words);
-	int plan_fd = openat(container.fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int plan_fd = container_open_plan(&container);
 	container_close(&container);
 	if (plan_fd < 0 || plan_read(&plan, plan_fd) < 0)
 		return engine_give_up(call);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "container.h"
@@ -25,7 +24,6 @@
 #include "sys.h"
 
 #define END_PATIENCE_MS 500 /* for a sandbox that may be ending */
-#define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 
 struct visit {
 	const char *self; /* our own program */
@@ -92,22 +90,6 @@ static int open_visited(const struct visit *visit, const char *containers, struc
 	if (!*visit->id || !find_unique(containers, visit->id, name))
 		return -1;
 	return container_open(container, containers, name);
-}
-
-/* A sandbox keeps its plan for others when its command is about to run: to enter before would be to enter before its
- * walls stand. */
-static int open_plan(const struct container *container)
-{
-	const struct timespec pause = { .tv_nsec = 5000000 };
-
-	for (int tries = 0; tries < START_TRIES; tries++) {
-		int fd = openat(container->fd, "plan", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (fd >= 0 || errno != ENOENT || container_status(container) == CONTAINER_STOPPED)
-			return fd;
-		nanosleep(&pause, NULL);
-	}
-	return -1;
 }
 
 static uint32_t terminal_mode(const struct visit *visit, const struct container *container, const struct plan *plan)
@@ -201,7 +183,7 @@ int exec_launch(const char *self, char *const argv[])
 	strcat(containers, "/containers");
 	if (open_visited(&visit, containers, &container) < 0)
 		return -1;
-	int plan_fd = open_plan(&container);
+	int plan_fd = container_open_plan(&container);
 	if (plan_fd < 0 || !is_joinable(&container) || plan_read(&plan, plan_fd) < 0)
 		return -1;
 	return join(&visit, &container, &plan, plan_fd);

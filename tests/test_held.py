@@ -44,6 +44,11 @@ def start(sandbox: Sandbox, project: Path, name: str, *words: str) -> subprocess
     return process
 
 
+def stat_of(path: Path) -> os.stat_result:
+    wait_for(path)  # it is put there while the command starts
+    return path.stat()
+
+
 def test_what_is_written_down_of_a_sandbox(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:
     process = start(sandbox, project, "one", "sh", "-c", 'echo up > ready; : "\\ü\t"; exec sleep 60', "a\nb")
     directory = runtime_dir / "sandbox/containers/one"
@@ -76,14 +81,14 @@ def test_the_plan_is_the_kept_one_and_a_copy_where_none_is_kept(
     sandbox: Sandbox, project: Path, runtime_dir: Path
 ) -> None:
     process = start(sandbox, project, "kept")
-    kept = (runtime_dir / "sandbox/containers/kept/plan").stat()
+    kept = stat_of(runtime_dir / "sandbox/containers/kept/plan")
     process.terminate()
     process.wait(20)
     plans = runtime_dir / "sandbox/plans"
     plans.chmod(0o500)
     try:
         process = start(sandbox, project, "copied")
-        copied = (runtime_dir / "sandbox/containers/copied/plan").stat()
+        copied = stat_of(runtime_dir / "sandbox/containers/copied/plan")
     finally:
         plans.chmod(0o700)
     process.terminate()

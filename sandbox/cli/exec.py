@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import NoReturn
 
 from sandbox.cli.verb_line import Values
@@ -14,10 +13,8 @@ from sandbox.kernel.state import plan_in_memory
 from sandbox.plan.encode import decode, encode
 from sandbox.runtime.adapting import adapt, is_held
 from sandbox.runtime.finding import find
+from sandbox.runtime.held import read_plan
 from sandbox.runtime.state import Place, Record, Status, state_root
-
-START_SECONDS = 5.0
-"""So long is waited for a sandbox that is being started."""
 
 
 def run(values: Values, operands: list[str], program: str, signals: str) -> NoReturn:
@@ -47,9 +44,7 @@ def run(values: Values, operands: list[str], program: str, signals: str) -> NoRe
 
 
 def _check(place: Place, record: Record) -> None:
-    end = time.monotonic() + START_SECONDS
-    while (status := place.status(record)) == Status.CREATING and time.monotonic() < end:
-        time.sleep(0.005)
+    status = place.status(record)
     if status == Status.PAUSED:
         raise WrongStatus(f"{record.id} is paused", hint=f"let it go on: sandbox-oci resume {record.id}")
     if status == Status.STOPPED:
@@ -60,7 +55,7 @@ def _check(place: Place, record: Record) -> None:
 
 def _plan(root: str, place: Place, record: Record, values: Values, command: list[str]) -> bytes:
     try:
-        own = decode(place.read("plan"))
+        own = decode(read_plan(place, record) if record.held else place.read("plan"))
     except OSError as error:
         raise NoSuchContainer(f"{record.id} has ended", hint="see what runs: sandbox ps") from error
     cwd, user, env = str(values.get("cwd", "")), str(values.get("user", "")), _variables(values)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _KILL = 9
 START_SECONDS = 2.0
 """So long is waited for a command that is about to be started."""
+ENTER_SECONDS = 5.0
+"""So long is waited for a sandbox whose walls do not stand yet."""
 END_SECONDS = 10.0
 """So long is waited for a sandbox whose command was killed."""
 
@@ -56,6 +58,19 @@ def monitor_of(record: Record) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_plan(place: Place, record: Record) -> bytes:
+    """Return the sandbox's plan, which is there from when others may come in.  Raises ProcessLookupError at its end."""
+    limit = time.monotonic() + ENTER_SECONDS
+    while True:
+        try:
+            return place.read("plan")
+        except FileNotFoundError:
+            os.close(_first(record))
+            if time.monotonic() > limit:
+                raise ContainerError(f"{record.id} is not started yet", hint="try again") from None
+        time.sleep(0.005)
 
 
 def end(place: Place, record: Record) -> None:

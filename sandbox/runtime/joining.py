@@ -14,6 +14,8 @@ from sandbox.plan.encode import Plan, decode
 from sandbox.plan.ops import Cgroup, JoinKeyring, MapIds, Notice, NotifySocket, Step
 from sandbox.runtime.adapting import adapt, ids, is_held, number
 from sandbox.runtime.bundle import Compilation, Key, look, read_spec
+from sandbox.runtime.held import read_plan
+from sandbox.runtime.state import Place
 from sandbox.spec import quick
 from sandbox.spec.check import check_process
 
@@ -157,12 +159,12 @@ def _adapted(own: Plan, wish: Wish) -> Plan:
 
 
 def _own_plan(directory: str, name: str) -> Plan:
-    try:
-        descriptor = os.open(f"{directory}/plan", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise NoSuchContainer("container does not exist") from error
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read()
+    with Place(os.path.dirname(directory), name) as place:
+        record = place.record()
+        try:
+            content = read_plan(place, record) if record.held else place.read("plan")
+        except OSError as error:
+            raise NoSuchContainer("container does not exist") from error
     try:
         return decode(content)
     except PlanError as error:
@@ -243,8 +245,6 @@ def _below(names: Sequence[str], directory: str) -> Step:
         raise UsageError(
             "--cgroup: there is one hierarchy, and so one cgroup to join", hint="name it without a controller"
         )
-    from sandbox.runtime.state import Place  # late: for this option alone
-
     parent, _, name = directory.rpartition("/")
     with Place(parent, name) as place:
         own = place.record().cgroup

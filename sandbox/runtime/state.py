@@ -242,8 +242,6 @@ class Place:
             return Status.STOPPED
         if cgroup.is_frozen(record.cgroup):
             return Status.PAUSED
-        if record.held:  # the plan is there from when others may come in
-            return Status.RUNNING if os.access("plan", os.F_OK, dir_fd=self.fd) else Status.CREATING
         return Status.CREATED if self.has_gate() else Status.RUNNING
 
     def is_left_over(self) -> bool:
