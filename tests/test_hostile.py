@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,6 +125,33 @@ def test_a_hostile_program_with_options(
 
     assert {name for name, how in found.items() if how.startswith("BROKE")} == set(given.split())
     assert_held(ground, {name: "held" if name in given.split() else how for name, how in found.items()})
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--user", "0"), ("-p", "./unfiltered.toml")], ids=["build", "root", "no filter"]
+)
+def test_a_hostile_program_that_joins(
+    sandbox: Sandbox, ground: Ground, project: Path, options: tuple[str, ...]
+) -> None:
+    """`sandbox exec` makes another process of the sandbox: it has no more, and is told no more."""
+    (project / "unfiltered.toml").write_text('extends = "build"\n[security]\nseccomp = "off"\n')
+    options += ("--read", str(ground.fixed), "--read", str(ground.program), "--name", "joined")
+    options += ("--hide", "./sub/private", "--read", "./sub/fixed")
+    given = promises(spec_of(sandbox, *options[:-6], "true"))
+    first = sandbox.popen("run", *options, "--", "sh", "-c", "echo up; exec cat", stdin=subprocess.PIPE)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "up\n"
+    environment = sandbox.environment | {"SECRET_TOKEN": ground.secret, "LD_LIBRARY_PATH": "/nowhere"}
+    command = [str(ground.program), *ground.words(given, writable=True)]
+    result = ground.let_loose([str(sandbox.binary), "exec", "joined", "--", *command], cwd=sandbox.cwd, env=environment)
+    first.communicate("")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = verdicts(result.stdout)
+    assert found["processes-of-others"].strip() == "BROKE: process 2, cat"  # the sandbox's own first
+    assert_held(ground, found | {"processes-of-others": "held"})
+    ground.assert_untouched()
+    ground.assert_silence()
 
 
 def test_on_a_terminal(sandbox: Sandbox, ground: Ground) -> None:

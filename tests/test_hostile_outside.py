@@ -232,6 +232,30 @@ def test_what_a_profile_says_of_itself_does_not_command_the_terminal(sandbox: Sa
     profiles.mkdir(parents=True)
     quoted = ESCAPE.replace("\x1b", "\\u001b").replace("\x07", "\\u0007")
     (profiles / "evil.toml").write_text(f'description = "{quoted}"\n[environment]\nset = {{ A = "{quoted}" }}\n')
-    for words in (("profile", "list"), ("profile", "show", "evil"), ("explain", "-p", "evil", "true")):
+    for words in (
+        ("profile", "list"),
+        ("profile", "show", "evil"),
+        ("explain", "-p", "evil", "true"),
+        ("profile", "check", "evil"),
+    ):
         result = sandbox(*words)
         assert not {"\x1b", "\x07"} & set(result.stdout + result.stderr), words
+
+
+def test_what_runs_does_not_command_the_terminal(sandbox: Sandbox, project: Path) -> None:
+    """Its words and its name for itself are the program's."""
+    process = sandbox.popen("run", "--name", "evil", "sh", "-c", "echo up; cat", ESCAPE, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    for words in (
+        ("ps",),
+        ("ps", "--json"),
+        ("inspect", "evil"),
+        ("exec", "evil", f"./{ESCAPE}"),
+        ("kill", "evil", ESCAPE),
+        ("inspect", ESCAPE),
+    ):
+        result = sandbox(*words)
+        assert result.stdout + result.stderr
+        assert not {"\x1b", "\x07"} & set(result.stdout + result.stderr), words
+    process.communicate("")
