@@ -5,13 +5,17 @@ Whatever the set-up does (mounts, modes, kernel settings of the namespace) is go
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import BINARY
+import pytest
+from conftest import BINARY, _remove_tree
 
 from sandbox.kernel.libseccomp import compile_filter
 from sandbox.spec.runtime import Seccomp
@@ -80,7 +84,7 @@ def read(result: subprocess.CompletedProcess[str]) -> tuple[int, dict[str, Any]]
 
 
 def filtered(path: Path, *rules: tuple[str, int]) -> tuple[str, ...]:
-    """Return a command that executes another under a filter, which refuses each call named with that errno.
+    """Return a command that executes another under a filter, which refuses each call named with that errno, or kills for 0.
 
     "clone" is refused where it asks for a user namespace, as by the filters of podman and docker.
     """
@@ -89,9 +93,30 @@ def filtered(path: Path, *rules: tuple[str, int]) -> tuple[str, ...]:
         args: list[dict[str, Any]] = []
         if name == "clone":
             args = [{"index": 0, "value": _NEW_USER, "valueTwo": _NEW_USER, "op": "SCMP_CMP_MASKED_EQ"}]
-        calls.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": args})
+        action = {"action": "SCMP_ACT_ERRNO", "errnoRet": number} if number else {"action": "SCMP_ACT_KILL_PROCESS"}
+        calls.append({"names": [name], "args": args, **action})
     import msgspec
 
     document = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls}
     path.write_bytes(compile_filter(msgspec.convert(document, Seccomp)))
     return ("/usr/bin/python3", str(FILTERED), str(path))
+
+
+def refuse(*names: str) -> tuple[tuple[str, int], ...]:
+    """Return rules for `filtered` by which these calls are refused as by a lack of rights."""
+    return tuple((name, errno.EPERM) for name in names)
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """Return a directory that every uid may go to."""
+    path = Path(tempfile.mkdtemp(prefix="sbx-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    _remove_tree(path)
+
+
+@pytest.fixture
+def host(top: Path) -> BrokenHost:
+    (top / "host").mkdir()
+    return BrokenHost(top / "host")

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from broken_world import BrokenHost, filtered
-from conftest import BINARY, _remove_tree
+from broken_world import BrokenHost, filtered, host, refuse, top
+from conftest import BINARY
 from needs import needs
 
 from sandbox.kernel.probe.distribution import install
 
+__all__ = ["host", "top"]
+
 pytestmark = needs("userns", "newuidmap")
 
 MAIN_JOB = "sandbox run"
-
-
-@pytest.fixture
-def top() -> Iterator[Path]:
-    """Return a directory that every uid may go to."""
-    path = Path(tempfile.mkdtemp(prefix="sbx-", dir="/var/tmp"))
-    path.chmod(0o755)
-    yield path
-    _remove_tree(path)
-
-
-@pytest.fixture
-def host(top: Path) -> BrokenHost:
-    (top / "host").mkdir()
-    return BrokenHost(top / "host")
 
 
 def test_on_a_whole_host_it_finds_no_failure(host: BrokenHost) -> None:
@@ -126,74 +110,6 @@ def test_what_hangs_on_another_failure_is_not_blamed(host: BrokenHost) -> None:
     assert without_net["new sysfs"]["found"] == "not tried without a net namespace"
     assert {n for n, f in without_mnt.items() if f["state"] == "fail"} == {"mnt namespace", MAIN_JOB}
     assert without_mnt["overlay"]["found"] == without_mnt["mounts"]["found"] == "not tried without a mnt namespace"
-
-
-def refuse(*names: str) -> tuple[tuple[str, int], ...]:
-    return tuple((name, errno.EPERM) for name in names)
-
-
-# As the filters of podman and docker; then one call each that a run cannot do without.
-FILTERS: dict[str, tuple[tuple[tuple[str, int], ...], str, str]] = {
-    "user namespaces": (
-        (("clone3", errno.ENOSYS), ("clone", errno.EPERM), ("unshare", errno.EPERM)),
-        "user namespace",
-        "a seccomp filter around us takes user namespaces away (clone)",
-    ),
-    "user namespaces, ENOSYS": (
-        (("clone3", errno.ENOSYS), ("clone", errno.ENOSYS)),
-        "user namespace",
-        "a seccomp filter around us takes user namespaces away (clone)",
-    ),
-    "fsopen": (refuse("fsopen"), "system calls", "a seccomp filter around us takes the system call fsopen away"),
-    "open_tree": (
-        (("open_tree", errno.ENOSYS),),
-        "system calls",
-        "a seccomp filter around us takes the system call open_tree away",
-    ),
-    "mount_setattr": (
-        (("mount_setattr", errno.ENOSYS),),
-        "system calls",
-        "a seccomp filter around us takes the system call mount_setattr away",
-    ),
-    "pivot_root": (
-        refuse("pivot_root"),
-        "system calls",
-        "a seccomp filter around us takes the system call pivot_root away",
-    ),
-}
-
-
-@pytest.mark.parametrize("rules, name, why", FILTERS.values(), ids=FILTERS.keys())
-def test_a_filter_around_is_found_by_what_it_takes_away(
-    host: BrokenHost, top: Path, rules: tuple[tuple[str, int], ...], name: str, why: str
-) -> None:
-    around = filtered(top / "filter", *rules)
-    status, found = host.doctor(around=around)
-    result = host("run", "true", around=around)
-
-    assert status == 1
-    assert found[name]["state"] == "fail"
-    assert found[name]["why"] == why
-    assert "a seccomp filter is in force" in found["surroundings"]["found"]
-    assert result.returncode == 125
-    assert f"\n  cause: {why}\n  hint: whoever started " in result.stderr
-
-
-def test_a_filter_that_refuses_nothing_of_ours_is_no_cause(host: BrokenHost, top: Path) -> None:
-    status, found = host.doctor(
-        setup="echo 0 >/proc/sys/user/max_user_namespaces\n", around=filtered(top / "filter", *refuse("swapon"))
-    )
-
-    assert status == 1
-    assert found["user namespace"]["why"] == "user.max_user_namespaces is 0"
-    assert found["system calls"]["state"] == "ok"
-
-
-def test_without_a_filter_no_call_is_missing_where_namespaces_are(host: BrokenHost) -> None:
-    _, found = host.doctor(setup="echo 0 >/proc/sys/user/max_user_namespaces\n")
-
-    assert found["system calls"]["state"] == "ok"
-    assert found["mounts"]["state"] == "n/a"
 
 
 RANGE = '[user]\nmap = "range"\nuid = 0\ngid = 0\n'

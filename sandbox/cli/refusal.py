@@ -44,7 +44,12 @@ def refusal(step: Step, call: str, number: int, subject: str) -> HostError:
     from sandbox.plan.words import describe as words
 
     if call == "init":
-        return HostError(f"the sandbox's first process ended without a report: {subject}")
+        from sandbox.kernel.diagnosis import end
+
+        cause = end(subject)
+        return HostError(
+            f"the sandbox's first process ended without a report: {subject}", cause=cause.why, hint=cause.cure
+        )
     reason = os.strerror(number)
     cause = diagnose(step.op, call, number, subject)
     on = f" on {subject}" if subject and subject not in words(step.op) else ""

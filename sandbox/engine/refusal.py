@@ -75,7 +75,11 @@ def refusal(steps: tuple[Step, ...], index: int, call: str, number: int, subject
         return _hook_error(subject)
     if call == "init":
         how = f": {subject}" if subject else ""
-        return ContainerError(f"{_START}the container's first process ended without a report{how}")
+        from sandbox.kernel.diagnosis import end
+
+        cause = end(subject)
+        words = f"{_START}the container's first process ended without a report{how}"
+        return ContainerError(words, cause=cause.why, hint=cause.cure)
     if kind == "FindCommand":
         return command_error(subject, number)
     if call == "exec":

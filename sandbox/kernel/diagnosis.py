@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from sandbox.kernel.probe import filter as around_us
 from sandbox.kernel.probe import ids, lacks, mounts, namespaces, place
@@ -53,6 +54,11 @@ def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
     if number in (errno.EDQUOT, errno.ENOSPC) and kind == "JoinKeyring":
         return lacks.no_keys()
     return _of_the_operation(op, kind, call, number, subject)
+
+
+def end(words: str) -> Cause:
+    """Return why a process came to an end that strsignal(3) has these `words` for."""
+    return around_us.end() if words == signal.strsignal(signal.SIGSYS) else UNKNOWN
 
 
 def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) -> Cause:

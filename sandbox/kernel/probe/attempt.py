@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import json
 import os
 import select
@@ -65,23 +66,27 @@ class Refused(Exception):  # noqa: N818 (what happened)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attempt returned, or which call was refused with which errno; `late`: it was not done in time."""
+    """What an attempt returned, or which call was refused with which errno; `ended` by which signal; `late`: it was not
+    done in time."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     call: str = ""
     number: int = 0
+    ended: int = 0
     late: bool = False
 
     @property
     def succeeded(self) -> bool:
         """Was nothing refused?"""
-        return not self.call and not self.late
+        return not self.call and not self.ended and not self.late
 
     @property
     def words(self) -> str:
         """What went wrong, "" if nothing did."""
         if self.late:
             return f"no answer within {SECONDS:g} s"
+        if self.ended:
+            return f"killed by {signal.Signals(self.ended).name}" + (f" ({self.call})" if self.call else "")
         return f"{os.strerror(self.number)} ({self.call})" if self.call else ""
 
 
@@ -97,6 +102,10 @@ def system_call(name: str, *arguments: object) -> int:
 
 def clone(namespaces: int) -> int:
     """Fork into new namespaces as nsinit does (`sys_clone`): return the child, or 0 in it.  Raises Refused."""
+    if not namespaces:  # no filter can tell it from fork(2)
+        return system_call("clone", signal.SIGCHLD, 0, 0, 0, 0)
+    if _clone3_ends():
+        raise Refused("clone3", errno.EPERM)
     arguments = (ctypes.c_uint64 * 8)(namespaces, 0, 0, 0, signal.SIGCHLD)  # struct clone_args
     try:
         return system_call("clone3", ctypes.byref(arguments), 64)
@@ -111,6 +120,8 @@ def attempt(
 ) -> Outcome:
     """Call `trial` in a child in new namespaces, and return what it did; with a new user namespace, as its root."""
     ids = (os.geteuid(), os.getegid())
+    if namespaces and (ended := _clone3_ends()):
+        return Outcome(call="clone3", ended=ended)
     reading, writing = os.pipe()
     try:
         child = clone(namespaces)
@@ -126,13 +137,27 @@ def attempt(
     finally:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
     if data is None:
         return Outcome(late=True)
-    if not data:  # ended by somebody else: a filter that kills, or the lack of memory
-        return Outcome(call="process", number=errno.ESRCH)
+    if not data:  # by a filter that kills, or for lack of memory
+        return Outcome(ended=os.WTERMSIG(status) or signal.SIGKILL)
     call, number, values = json.loads(data)
     return Outcome(values, call, number)
+
+
+@functools.cache
+def _clone3_ends() -> int:
+    """Return the signal by which a filter ends who calls clone3(2), 0 if none does."""
+
+    def call() -> dict[str, Any]:
+        try:
+            system_call("clone3", None, 0)
+        except Refused:  # as it has to be
+            pass
+        return {}
+
+    return attempt(call).ended
 
 
 def _try_and_end(trial: Callable[[], Mapping[str, Any]], writing: int, ids: tuple[int, int] | None) -> NoReturn:

@@ -1,7 +1,7 @@
 """Does a seccomp filter around us take a system call away?
 
 Asked with arguments that the kernel itself refuses in another way, or takes without doing anything: where the answer
-is EPERM or ENOSYS, it comes from a filter.
+is EPERM or ENOSYS, or the end of who asked, it comes from a filter.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 
-from sandbox.kernel.probe.attempt import LIBC, MOUNT, USER, UTS, Outcome, Refused, attempt, system_call
+from sandbox.kernel.probe.attempt import MOUNT, USER, UTS, Refused, attempt, system_call
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.surroundings import allow, status
 
@@ -39,7 +40,10 @@ _INSIDE: dict[str, tuple[tuple[object, ...], tuple[int, int]]] = {
     "pivot_root": ((None, None), (2, 6)),
     "sethostname": ((None, -1), (2, 6)),
 }
-_FROM_A_FILTER = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+# What only a container of an engine's, or a process that joins one, calls; nsinit goes on with clone(2) for clone3(2).
+_DISPENSABLE = ("clone", "clone3", "mount", "pidfd_open")
+_KILLED = -1
+_FROM_A_FILTER = (errno.EPERM, errno.EACCES, errno.ENOSYS, _KILLED)
 
 
 def _answers(calls: dict[str, tuple[tuple[object, ...], tuple[int, int]]]) -> dict[str, int]:
@@ -53,28 +57,31 @@ def _answers(calls: dict[str, tuple[tuple[object, ...], tuple[int, int]]]) -> di
     return answers
 
 
+def _ask(calls: dict[str, tuple[tuple[object, ...], tuple[int, int]]], namespaces: int) -> dict[str, int]:
+    # In a child, and where a filter kills who asks, in one for each.
+    outcome = attempt(lambda: _answers(calls), namespaces)
+    if not outcome.ended or outcome.call:
+        return dict(outcome.values)
+    answers: dict[str, int] = {}
+    for name, call in calls.items():
+        outcome = attempt(functools.partial(_answers, {name: call}), namespaces)
+        answers |= {name: _KILLED} if outcome.ended == signal.SIGSYS else outcome.values
+    return answers
+
+
 @functools.cache
-def _outside() -> Outcome:
-    # In a child: a filter may kill who asks.
-    return attempt(lambda: {**_answers(_ANYWHERE), "unshare": _unshare()})
-
-
-def _unshare() -> int:
-    import ctypes
-
-    return 0 if LIBC.unshare(0) == 0 else ctypes.get_errno()
+def _outside() -> dict[str, int]:
+    return _ask(_ANYWHERE, 0)
 
 
 @functools.cache
-def _within() -> Outcome:
-    return attempt(lambda: _answers(_INSIDE), USER | MOUNT | UTS)
+def _within() -> dict[str, int]:
+    return _ask(_INSIDE, USER | MOUNT | UTS)
 
 
 def answer(call: str) -> int | None:
     """Return the errno that `call` answers with, 0 if it succeeds; None where it was not asked."""
-    found = _outside() if call not in _INSIDE else _within()
-    number = found.values.get(call)
-    return number if isinstance(number, int) else None
+    return (_outside() if call in _ANYWHERE else _within() if call in _INSIDE else {}).get(call)
 
 
 def takes_away(call: str) -> bool:
@@ -97,6 +104,8 @@ def cause(call: str) -> Cause:
     """Return why `call` is refused if it is by a filter around us, or the kernel is too old for it."""
     if takes_away(call):
         why = f"a seccomp filter around us takes the system call {call} away"
+        if answer(call) == _KILLED:
+            why = f"a seccomp filter around us kills who makes the system call {call}"
         cure = allow(
             f"the system call {call}", podman="--security-opt seccomp=unconfined", profile="[security] nested = true"
         )
@@ -107,19 +116,23 @@ def cause(call: str) -> Cause:
     return UNKNOWN
 
 
+def end() -> Cause:
+    """Return the call for which a filter around us kills, if there is one."""
+    killing = [call for call, number in {**_outside(), **_within()}.items() if number == _KILLED]
+    return cause(min(killing, key=lambda call: call in _DISPENSABLE)) if killing else UNKNOWN
+
+
 def probe_calls() -> Finding:
-    """Ask for each system call that a run needs."""
+    """Ask for each system call that a run needs, and some that others need."""
     name = "system calls"
-    asked = (*_ANYWHERE, *_INSIDE) if _within().succeeded else tuple(_ANYWHERE)
+    asked = {**_outside(), **_within()}
     how = f"called with arguments that do nothing: {', '.join(asked)}"
-    missing = [call for call in (*_ANYWHERE, *_INSIDE) if call != "clone3" and (takes_away(call) or _is_old(call))]
+    missing = [call for call, number in asked.items() if takes_away(call) or number == errno.ENOSYS]
+    # Those first that explain why nothing works.
+    missing.sort(key=lambda call: call in _DISPENSABLE)
     if missing:
-        return refused(name, f"missing: {', '.join(missing)}", cause(missing[0]), how=how, needed=True)
-    # nsinit goes on with clone(2), as libc does.
-    words = "all that a run needs are there" if _within().succeeded else "those that could be asked for are there"
+        needed = missing[0] not in _DISPENSABLE
+        return refused(name, f"missing: {', '.join(missing)}", cause(missing[0]), how=how, needed=needed)
+    words = "all that a run needs are there" if _within() else "those that could be asked for are there"
     filtered = "; the filter around us lets them through" if status("Seccomp") == "2" else ""
     return Finding(name=name, state="ok", found=words + filtered, how=how)
-
-
-def _is_old(call: str) -> bool:
-    return answer(call) == errno.ENOSYS
