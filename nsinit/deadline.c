@@ -72,17 +72,22 @@ void deadline_pass(struct monitor *monitor)
 void deadline_hold(struct monitor *monitor)
 {
 	static const struct itimerspec never;
+	struct deadline *deadline = &monitor->deadline;
 
-	if (monitor->deadline.fd < 0)
+	if (deadline->fd < 0 || !monitor->ready || deadline->held)
 		return;
-	timerfd_gettime(monitor->deadline.fd, &monitor->deadline.left);
+	deadline->held = true;
+	timerfd_gettime(deadline->fd, &deadline->left);
+	if (!deadline->left.it_value.tv_sec && !deadline->left.it_value.tv_nsec)
+		deadline->left.it_value.tv_nsec = 1; /* over, and not yet noticed */
 	set(monitor, &never);
 }
 
 void deadline_release(struct monitor *monitor)
 {
-	if (monitor->deadline.fd >= 0)
+	if (monitor->deadline.held)
 		set(monitor, &monitor->deadline.left);
+	monitor->deadline.held = false;
 }
 
 void deadline_explain(const struct monitor *monitor)

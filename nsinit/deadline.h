@@ -9,7 +9,8 @@ struct monitor;
 struct deadline {
 	int fd; /* owned; a timer, or -1: the plan has no time limit */
 	bool reached; /* the command was asked to end */
-	struct itimerspec left; /* while the clock stands */
+	bool held; /* the clock stands */
+	struct itimerspec left; /* meanwhile */
 };
 
 int deadline_prepare(struct monitor *monitor);

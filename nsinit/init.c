@@ -120,7 +120,7 @@ static void pass_on(pid_t child, const struct sync_message *wanted)
 
 _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 {
-	struct sync_message message = { .type = SYNC_EXIT };
+	struct sync_message message = { 0 };
 
 	close(run->root_fd);
 	close(run->proc_fd);
@@ -137,12 +137,14 @@ _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 		int status;
 		pid_t pid;
 
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
 			if (pid != child)
 				continue;
+			message.type = WIFSTOPPED(status) ? SYNC_STOPPED : SYNC_EXIT;
 			message.number = (uint32_t)status;
 			sync_send(run->sync_fd, &message);
-			_exit(0); /* and the kernel ends whatever is left inside */
+			if (message.type == SYNC_EXIT)
+				_exit(0); /* and the kernel ends whatever is left inside */
 		}
 		if (poll(events, 2, -1) < 0 && errno != EINTR)
 			_exit(EXIT_OWN_FAILURE);

@@ -233,6 +233,9 @@ static bool take_message(struct monitor *monitor)
 		monitor->exited = true;
 		monitor->status = (int)message.number;
 		break;
+	case SYNC_STOPPED:
+		signals_stopped(monitor);
+		break;
 	case SYNC_HELLO:
 	case SYNC_MAPPED:
 	case SYNC_SIGNAL:

@@ -164,6 +164,27 @@ int op_join_keyring(struct run *run, const struct plan_join_keyring *op)
 	return run->joining ? 0 : let_search(run, keyring);
 }
 
+/* Process 1 leads the session, so that the command can be stopped from the terminal: a group whose parents are all
+ * outside of its session never is, setpgid(2). */
+static int lead_group(struct run *run)
+{
+	sigset_t output, before;
+	int result = 0;
+
+	if (setpgid(0, 0) < 0)
+		return refuse(run, "setpgid", "");
+	if (run->slave_fd < 0 || !(run->hello.number & 1))
+		return 0;
+	/* From the background that would stop us. */
+	sigemptyset(&output);
+	sigaddset(&output, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &output, &before);
+	if (tcsetpgrp(run->slave_fd, getpid()) < 0)
+		result = refuse(run, "tcsetpgrp", "");
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return result;
+}
+
 int op_reaper(struct run *run, const struct plan_reaper *op)
 {
 	sigset_t children;
@@ -184,6 +205,6 @@ int op_reaper(struct run *run, const struct plan_reaper *op)
 		return refuse(run, "fork", "");
 	if (child > 0)
 		reap(run, child, children_fd);
-	return 0;
+	return lead_group(run);
 }
 

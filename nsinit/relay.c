@@ -247,6 +247,20 @@ void relay_hurry(struct relay *relay, uint32_t signal_number)
 		relay->hurried = true;
 }
 
+/* What the sandbox wrote before it was stopped, an editor's farewell to the screen. */
+void relay_flush(struct relay *relay)
+{
+	for (int round = 0; round < RELAY_FLUSH_ROUNDS; round++) {
+		struct pollfd event = { .fd = relay->output_fd, .events = POLLOUT };
+
+		if (!relay->output.size && (relay->master_fd < 0 || !take_output(relay)))
+			return;
+		if (poll(&event, 1, RELAY_PATIENCE_MS) <= 0)
+			return;
+		give(relay->output_fd, &relay->output);
+	}
+}
+
 /* What the sandbox wrote before it ended. */
 void relay_drain(struct relay *relay, int signals_fd)
 {

@@ -11,6 +11,7 @@
 
 #define RELAY_BUFFER 16384
 #define RELAY_LOOK_MS 300 /* while another job has the terminal */
+#define RELAY_FLUSH_ROUNDS 64 /* of what was written before a stop; others inside may go on to write */
 #define RELAY_PATIENCE_MS 200 /* for a reader that stands still, once we were asked to end */
 
 /* Bytes that were read and not yet taken at the other end. */
@@ -50,5 +51,6 @@ void relay_window(const struct relay *relay);
 void relay_events(const struct relay *relay, struct pollfd events[RELAY_EVENTS]);
 void relay_pass(struct relay *relay, const struct pollfd events[RELAY_EVENTS]);
 void relay_hurry(struct relay *relay, uint32_t signal_number);
+void relay_flush(struct relay *relay);
 void relay_drain(struct relay *relay, int signals_fd);
 void relay_restore(struct relay *relay);

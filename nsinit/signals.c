@@ -3,7 +3,9 @@
 #include "signals.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "monitor.h"
@@ -26,14 +28,47 @@ static enum signal_target stop_target(const struct monitor *monitor)
 	return monitor->deadline.fd >= 0 ? TO_ALL : TO_GROUP;
 }
 
+/* Stop as everybody does, and come back when the shell says go on: it may stop a job, and has to be told.  Where there
+ * is no shell to say so, the kernel lets nobody stop (the group is orphaned), and we go on at once. */
+static void stop_ourselves(bool with_group)
+{
+	const struct timespec now = { 0 };
+	sigset_t stop, go_on;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	sigemptyset(&go_on);
+	sigaddset(&go_on, SIGCONT);
+	kill(with_group ? 0 : getpid(), SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &stop, NULL);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	sigtimedwait(&go_on, NULL, &now); /* by which we came back */
+}
+
+static void go_on(struct monitor *monitor)
+{
+	deadline_release(monitor);
+	relay_resume(&monitor->relay);
+	signals_send(monitor, SIGCONT, stop_target(monitor));
+}
+
 /* The shell's stop and go: the sandbox stops with us, and the terminal is the shell's meanwhile. */
-static void stop(struct monitor *monitor)
+static void stop(struct monitor *monitor, bool with_group)
 {
 	signals_send(monitor, SIGSTOP, stop_target(monitor));
 	deadline_hold(monitor);
+	relay_flush(&monitor->relay);
 	relay_restore(&monitor->relay);
-	raise(SIGSTOP);
-	deadline_release(monitor);
+	stop_ourselves(with_group);
+	go_on(monitor);
+}
+
+/* The command has stopped.  Where its input is the caller's terminal, that was Ctrl-Z, which outside stops the whole job,
+ * a pipeline with all that is in it.  Elsewhere it is the command's own affair: nobody could tell us to go on. */
+void signals_stopped(struct monitor *monitor)
+{
+	if (monitor->relay.raw)
+		stop(monitor, true);
 }
 
 void signals_pass(struct monitor *monitor)
@@ -46,11 +81,10 @@ void signals_pass(struct monitor *monitor)
 	case SIGCHLD:
 		break;
 	case SIGTSTP:
-		stop(monitor);
+		stop(monitor, false);
 		break;
 	case SIGCONT:
-		relay_resume(&monitor->relay);
-		signals_send(monitor, SIGCONT, stop_target(monitor));
+		go_on(monitor);
 		break;
 	case SIGWINCH:
 		if (monitor->relay.replaced)

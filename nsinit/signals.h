@@ -5,4 +5,5 @@
 struct monitor;
 
 void signals_send(struct monitor *monitor, int number, enum signal_target target);
+void signals_stopped(struct monitor *monitor);
 void signals_pass(struct monitor *monitor);

@@ -21,6 +21,7 @@ enum sync_type {
 	SYNC_READY, /* every operation is done; the next thing is the command's exec */
 	SYNC_FAILURE, /* an operation failed */
 	SYNC_EXIT, /* the command ended with wait status `number` */
+	SYNC_STOPPED, /* the command was stopped by signal `number` */
 	SYNC_HOOKS, /* run the hooks that belong here, and say RESUME */
 	SYNC_FORKED, /* the first process is `number`, a sibling of the one that says so */
 	SYNC_CREATED, /* the container waits at the start gate */

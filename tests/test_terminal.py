@@ -251,26 +251,6 @@ def test_a_background_job_leaves_the_terminal_alone(sandbox: Sandbox, terminal: 
     assert terminal.attributes() == before
 
 
-def test_stop_and_go(sandbox: Sandbox, terminal: Terminal) -> None:
-    """SIGTSTP gives the terminal back and stops; SIGCONT goes on, raw again."""
-    before = terminal.attributes()
-    script = 'echo up; while :; do sleep 0.1; read line && echo "<$line>" && exit 3; done'
-    process = terminal.start(sandbox, "run", "sh", "-c", script)
-    terminal.expect("up")
-    os.kill(process.pid, signal.SIGTSTP)
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
-    assert terminal.attributes() == before
-    os.kill(process.pid, signal.SIGCONT)
-    time.sleep(0.3)
-    assert terminal.attributes() != before
-    terminal.type("hello\n")
-    terminal.expect("<hello>")
-
-    assert process.wait(20) == 3
-    assert terminal.attributes() == before
-
-
 @pytest.mark.parametrize("start", ["cold", "kept"])
 def test_an_interrupt_while_it_starts_is_not_lost(sandbox: Sandbox, terminal: Terminal, start: str) -> None:
     """Whenever it comes, the command ends by it, or never starts; and nothing of ours shows."""

@@ -109,9 +109,9 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         *([] if late else seccomp.seccomp_filter(case)),
         *process.credentials(case),
         Step(OpenTerminal(), terminal),
+        Step(NewSession(), terminal),
         # From here on what holds for the command alone, not for the process 1 that reaps behind it.
         *([Step(Reaper(), origins["annotations.init"])] if annotation(case.spec, "init") == "true" else []),
-        Step(NewSession(), terminal),
         *process.rlimits(case),
         *process.umask(case),
         *scheduling.nice(case),
