@@ -103,6 +103,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "no init": (("--no-init",), ""),
     "the host's network": (("--network", "host"), ""),
     "no filter": (("-p", "./unfiltered.toml"), ""),
+    "the whole home": (
+        ("--write", "HOME", "--hide", "HOME/.config", "--hide", "?HOME/.cache", "--hide", "HOME/bus"),
+        "",
+    ),
     "capabilities": (
         ("-p", "./range.toml"),
         "call-open_by_handle_at sockets-of-rare-families network-changed events-and-audit",
@@ -121,7 +125,7 @@ def test_a_hostile_program_with_options(
         ' "CAP_SETGID", "CAP_KILL", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_SYS_RESOURCE"]\n'
     )
     (project / "unfiltered.toml").write_text('extends = "build"\n[security]\nseccomp = "off"\n')
-    found = run(sandbox, ground, *options)
+    found = run(sandbox, ground, *(word.replace("HOME", str(ground.home)) for word in options))
 
     assert {name for name, how in found.items() if how.startswith("BROKE")} == set(given.split())
     assert_held(ground, {name: "held" if name in given.split() else how for name, how in found.items()})
@@ -216,7 +220,7 @@ def test_a_hostile_program_in_a_plain_container(
 
 # Where nothing holds, as root in namespaces in which nothing was shut, each of these succeeds on any machine.
 SUCCEEDS_IN_THE_CONTROL = set(
-    "descriptor-inherited descriptor-reopened hidden-by-name hidden-by-processes hidden-linked hidden-facts"
+    "descriptor-inherited descriptor-reopened hidden-by-name hidden-by-processes hidden-linked hidden-moved hidden-facts"
     " environment readonly-written readonly-described readonly-moved covered-in-a-writable-tree init-memory"
     " init-places init-settings proc-written memory-of-the-machine mount-new mount-changed mount-taken-away"
     " mount-by-descriptor another-root above-the-root locked-mounts-in-a-namespace copies-of-mounts-in-a-namespace"

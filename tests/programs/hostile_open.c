@@ -104,6 +104,30 @@ static void hidden_linked(void)
 	must_fail(rename(around.hidden, link_path), "moved it here");
 }
 
+/* By moving, exchanging or covering the directories that lead there. */
+static void hidden_moved(void)
+{
+	char directory[4096];
+
+	snprintf(directory, sizeof(directory), "%s", around.hidden);
+	for (int up = 0; up < 2; up++) {
+		char other[4200];
+
+		*strrchr(directory, '/') = 0;
+		snprintf(other, sizeof(other), "%s.moved", directory);
+		if (access(directory, F_OK))
+			continue;
+		if (!rename(directory, other)) {
+			rename(other, directory);
+			broke("moved %s", directory);
+		}
+		must_fail(rmdir(directory), directory);
+		must_fail(symlink("/", directory), directory);
+		if (around.project)
+			must_fail(syscall(SYS_renameat2, AT_FDCWD, directory, AT_FDCWD, below(around.project, "sub"), 2), "exchanged it");
+	}
+}
+
 /* The "shocker": a handle of the root's inode, or of any other, by any mount that is there. */
 static void handles(void)
 {
@@ -193,6 +217,7 @@ const struct attack open_attacks[] = {
 	{ "hidden-by-name", ALWAYS, hidden_by_name },
 	{ "hidden-by-processes", ALWAYS, hidden_by_processes },
 	{ "hidden-linked", ALWAYS, hidden_linked },
+	{ "hidden-moved", ALWAYS, hidden_moved },
 	{ "hidden-facts", ALWAYS, hidden_facts },
 	{ "handle-by-inode", ALWAYS, handles },
 	{ "handle-by-name", ALWAYS, handles_that_are_named },
