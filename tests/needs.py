@@ -34,6 +34,8 @@ PROGRAMS = {
     "fish": ["fish", "--version"],
     "gcc": ["gcc", "--version"],
     "make": ["make", "--version"],
+    "man": ["man", "--version"],
+    "mandoc": ["mandoc", "-Tascii", "/dev/null"],
     "pasta": ["pasta", "--config-net", "--quiet", "true"],
     "runc": ["runc", "--version"],
     "slirp4netns": ["slirp4netns", "--version"],

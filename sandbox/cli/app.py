@@ -389,6 +389,12 @@ def profile_check(
     """Say everything that is wrong with profiles and what they extend, and what is plainly weak.
 
     Exit status 1 if a run here would be refused; warnings do not count.
+
+    Examples:
+
+      sandbox profile check mine ./other.toml
+
+      sandbox profile check --json .sandbox.toml
     """
     from sandbox.cli.check import check
 
@@ -403,7 +409,14 @@ def profile_keys(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)] = False,
 ) -> None:
-    """Say what may be written in a profile."""
+    """Say what may be written in a profile.
+
+    Examples:
+
+      sandbox profile keys
+
+      sandbox profile keys filesystem.hide
+    """
     from sandbox.cli.profile_keys import show
 
     show(section, as_json=as_json)
@@ -418,7 +431,14 @@ def profile_new(
         str | None, typer.Option("--output", metavar="FILE", help="Write it there instead.", show_default=False)
     ] = None,
 ) -> None:
-    """Write a profile of your own to begin with, and print where it is. What is there already is never overwritten."""
+    """Write a profile of your own to begin with, and print where it is. What is there already is never overwritten.
+
+    Examples:
+
+      sandbox profile new mine
+
+      sandbox profile new --from untrusted --output ./strict.toml strict
+    """
     from sandbox.cli.profile_new import new
 
     new(name, base=base, output=output)
@@ -426,7 +446,12 @@ def profile_new(
 
 @profile_app.command("edit")
 def profile_edit(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A profile.")]) -> None:
-    """Change a profile with $VISUAL or $EDITOR; what is wrong with it is said before it is saved."""
+    """Change a profile with $VISUAL or $EDITOR; what is wrong with it is said before it is saved.
+
+    Example:
+
+      sandbox profile edit mine
+    """
     from sandbox.cli.profile_edit import edit
 
     edit(name)

@@ -15,6 +15,7 @@ from sandbox.cli.completion_text import BASH, FISH, NAMES, ZSH
 from sandbox.cli.manual import Page, Row
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.load import available, shipped_directory
+from sandbox.profile.schema import Profile
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -47,8 +48,12 @@ def _kind(page: Page, row: Row) -> str:
         return "command"
     if name in ("ID", "ID... [SIGNAL"):
         return "id"
-    if name == "NAME|PATH" or (name == "NAME" and "profile" in page.path and "new" not in page.path):
+    if name in ("NAME|PATH", "NAME|FILE", "PROFILE") or (
+        name == "NAME" and "profile" in page.path and "new" not in page.path
+    ):
         return "profile"
+    if name == "SECTION|KEY":
+        return " ".join(Profile.__struct_fields__)
     if name in ("PATH", "FILE", "FILE|-"):
         return "file"
     if name in ("DIR", "DIRECTORY"):

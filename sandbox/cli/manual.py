@@ -67,11 +67,13 @@ class Page(NamedTuple):
         if self.verbs:
             return " ".join((*self.path, "VERB …"))
         options = ["[OPTIONS]"] if self.options else []
-        arguments = [
-            row.metavar if row.required or row.metavar[0] == "[" else f"[{row.metavar}]" for row in self.arguments
-        ]
-        if len(self.path) == 2 and any("COMMAND" in row.metavar for row in self.arguments):
-            arguments = [text.replace("[COMMAND", "[--] [COMMAND") for text in arguments]
+        # These say themselves, in better words than typer's, that an argument is missing, which so seems optional.
+        strict = self.path[-1] in ("run", "exec", "kill", "inspect")
+        arguments = []
+        for row in self.arguments:
+            dashes = "[--] " if row.metavar.startswith("COMMAND") else ""
+            bare = strict or row.required or row.metavar[0] == "["
+            arguments.append(dashes + (row.metavar if bare else f"[{row.metavar}]"))
         return " ".join((*self.path, *options, *arguments))
 
 

@@ -236,6 +236,13 @@ def verb_help(verb: Verb, root: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def description(verb: Verb) -> tuple[str, list[str]]:
+    """Return how a verb is called, and what is to be said of it, in paragraphs; those that are indented are literal."""
+    usage, words = _TEXTS[verb.name]
+    call, _, more = usage.replace("{root}", "$XDG_RUNTIME_DIR/sandbox").partition("\n")
+    return call, [text for text in (more.strip("\n") + "\n\n" + words).split("\n\n") if text.strip()]
+
+
 def _table(options: list[Option]) -> str:
     names = []
     for option in options:

@@ -112,7 +112,10 @@ JUDGES: dict[str, Judge] = {
 }
 
 # Compared by effect, below.
-_BY_EFFECT = {"filesystem": {"read", "write", "hide", "tmp", "cache", "protect"}, "environment": {"keep", "set", "unset"}}
+_BY_EFFECT = {
+    "filesystem": {"read", "write", "hide", "tmp", "cache", "protect"},
+    "environment": {"keep", "set", "unset"},
+}
 
 
 def _section(name: str, before: Layered, after: Layered) -> Iterator[Loosening]:
