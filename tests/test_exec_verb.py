@@ -96,6 +96,7 @@ ls /proc/self/fd | wc -l; cat /proc/self/attr/current 2>/dev/null; ls -d /* ; st
         'extends = "build"\n[environment]\nkeep = ["SEEN"]\nset = { OWN = "x" }\n',
         'extends = "build"\n[network]\nmode = "host"\n',
         'extends = "build"\n[security]\nno_new_privs = true\nseccomp = "strict"\n',
+        'extends = "build"\n[security]\nseccomp = "off"\n',
     ],
 )
 def test_it_is_as_the_command_of_the_sandbox_is(
@@ -545,6 +546,7 @@ def test_the_image_of_who_joins_is_not_the_installed_one(running: Running, sandb
 def test_a_plan_or_record_that_is_damaged_is_not_carried_out(running: Running, sandbox: Sandbox) -> None:
     running()
     directory = Path(project_root(sandbox)) / "containers/one"
+    wait_for((directory / "plan").exists)
     plan = (directory / "plan").read_bytes()
     state = (directory / "state.json").read_bytes()
     (directory / "plan").unlink()

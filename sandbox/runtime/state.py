@@ -224,8 +224,13 @@ class Place:
     def read(self, name: str) -> bytes:
         """Return the content of a member.  Raises OSError."""
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
-        with open(descriptor, "rb") as file:
-            return file.read()
+        try:
+            parts = [os.read(descriptor, 1 << 20)]
+            while parts[-1]:
+                parts.append(os.read(descriptor, 1 << 20))
+        finally:
+            os.close(descriptor)
+        return b"".join(parts)
 
     def has_gate(self) -> bool:
         """Does the container still wait to be started?"""
@@ -242,7 +247,7 @@ class Place:
             return Status.STOPPED
         if cgroup.is_frozen(record.cgroup):
             return Status.PAUSED
-        return Status.CREATED if self.has_gate() else Status.RUNNING
+        return Status.CREATED if not record.held and self.has_gate() else Status.RUNNING
 
     def is_left_over(self) -> bool:
         """Was this left by somebody who was killed?  If so, we hold its lock."""
