@@ -278,6 +278,40 @@ def test_the_limit_on_descriptors_is_found(host: BrokenHost, limits: str, cure: 
     assert f"\n  hint: {cure}" in result.stderr
 
 
+def test_a_lack_of_processes_is_no_fault_of_the_programs(host: BrokenHost) -> None:
+    status, found = host.doctor(around=("prlimit", "--nproc=1:1"))
+
+    assert status == 1
+    for name in ("user namespace", "seccomp filter", MAIN_JOB):
+        assert found[name]["state"] == "fail"
+    for name in ("user namespace", "seccomp filter", "pasta", MAIN_JOB):
+        assert found[name]["why"].endswith(" of yours are running, of 1 allowed (ulimit -u)")
+        assert "/etc/security/limits.conf" in found[name]["cure"]
+
+
+# The directory that becomes the root is no mount point, as after debootstrap.
+CHROOT = """
+mount -t tmpfs -o mode=0755 none /mnt
+mkdir /mnt/root
+for name in /*; do
+    if [ -L "$name" ]; then cp -a "$name" "/mnt/root$name"
+    elif [ -d "$name" ] && [ "$name" != /mnt ]; then mkdir "/mnt/root$name"; mount --rbind "$name" "/mnt/root$name"
+    fi
+done
+exec chroot /mnt/root setpriv --reuid 1 --regid 1 --clear-groups --inh-caps=-all -- "$@"
+"""
+
+
+def test_a_chroot_is_why_there_is_no_user_namespace(host: BrokenHost) -> None:
+    status, found = host.doctor(setup=CHROOT)
+    result = host("run", "-p", "base", "--cwd", "/", "true", setup=CHROOT)
+
+    assert status == 1
+    assert found["user namespace"]["why"] == "we are in a chroot, and the kernel makes no user namespace there"
+    assert result.returncode == 125
+    assert "\n  cause: we are in a chroot, and the kernel makes no user namespace there\n" in result.stderr
+
+
 def test_a_directory_that_is_closed_on_the_way_is_named(host: BrokenHost) -> None:
     tree = f"{host.top}/home/a/b"
     setup = 'mkdir -p "$TOP/home/a/b/c"; chown -R 1 "$TOP/home/a"; chmod 0 "$TOP/home/a/b"\n'

@@ -59,6 +59,31 @@ def test_the_limit_on_a_cgroup_s_processes_is_read(monkeypatch: pytest.MonkeyPat
     assert lacks.lack(errno.EAGAIN).why == "the cgroup /c has 20 processes, of 20 allowed (pids.max)"
 
 
+NOBODYS = {
+    "a user manager answers": (
+        True,
+        True,
+        "below your user manager you may make cgroups",
+        "systemd-run --user --scope",
+    ),
+    "no user manager answers": (True, False, "no user manager of yours is reached at ", "log in anew"),
+    "no systemd": (False, False, "no systemd is there to ask", "as root: "),
+}
+
+
+@pytest.mark.parametrize("systemd, answers, why, cure", NOBODYS.values(), ids=NOBODYS.keys())
+def test_why_no_cgroup_is_ours_is_read(
+    monkeypatch: pytest.MonkeyPatch, systemd: bool, answers: bool, why: str, cure: str
+) -> None:
+    monkeypatch.setattr(cgroup, "around", lambda: "")
+    monkeypatch.setattr(cgroup, "manager_answers", lambda: answers)
+    monkeypatch.setattr(os.path, "isdir", lambda path: systemd)
+    cause = cgroup.why_none()
+
+    assert why in cause.why
+    assert cause.cure.startswith(cure)
+
+
 V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t9\t1\npids\t0\t9\t1\n"
 CONTROLLERS = {
     "systemd gives it not": (

@@ -13,6 +13,7 @@ from sandbox.errors import SandboxError, printable
 from sandbox.kernel.probe.attempt import run
 from sandbox.kernel.probe.distribution import family, release
 from sandbox.kernel.probe.finding import Cause, Finding, State
+from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.survey import Group, survey
 
 SCHEMA = 1
@@ -70,15 +71,16 @@ def _probe_run(program: str) -> Finding:
     os.write(plan, encode(compilation.plan))
     try:
         # "true" may be somewhere else on this system, which is none of our business: then all before it has worked.
-        status, said = run(
+        said = run(
             ["sandbox-plan", str(plan), "0", "true"], program=program, descriptors=(plan,), seconds=_TRIAL_SECONDS
         )
     finally:
         os.close(plan)
-    if status in (0, 126, 127):
+    if said.status in (0, 126, 127):
         return Finding(name=name, state="ok", found="a command ran in a sandbox", how=how)
-    message, cause = _refusal(said)
-    return Finding(name=name, state="fail", found=message or said or f"exit status {status}", cause=cause, how=how)
+    message, cause = _refusal(said.words)
+    found = message or said.words or said.end
+    return Finding(name=name, state="fail", found=found, cause=cause or lack(said.number), how=how)
 
 
 def _refusal(said: str) -> tuple[str, Cause]:

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 SECONDS = 2.0
 """As long as a probe may take: what hangs is an answer, too."""
@@ -203,10 +203,26 @@ def _read_all(descriptor: int, end: float) -> bytes | None:
             return data
 
 
+class Said(NamedTuple):
+    """How a program ended: its status, negative for a signal, what it said; or which errno kept it from starting."""
+
+    status: int
+    words: str
+    number: int = 0
+    late: bool = False
+
+    @property
+    def end(self) -> str:
+        """The end in words, for a program that said nothing."""
+        if self.status >= 0:
+            return f"exit status {self.status}"
+        return f"killed by {signal.Signals(-self.status).name}"
+
+
 def run(
     command: Sequence[str], *, program: str | None = None, seconds: float = SECONDS, descriptors: Sequence[int] = ()
-) -> tuple[int, str]:
-    """Run a program and return its status and what it said; where it does not end in time that is -1, with words."""
+) -> Said:
+    """Run a program and return what became of it."""
     try:
         # In a session of its own: what it has started may hang in its place, and is ended with it.
         process = subprocess.Popen(
@@ -220,11 +236,11 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        return -1, f"cannot be executed: {error.strerror}"
+        return Said(1, f"cannot be executed: {error.strerror}", error.errno or errno.EIO)
     with process:
         try:
             said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return -1, f"no answer within {seconds:g} s"
-    return process.returncode, said.strip()
+            return Said(1, f"no answer within {seconds:g} s", late=True)
+    return Said(process.returncode, said.strip())

@@ -9,8 +9,9 @@ import time
 
 from sandbox.kernel import cgroup, delegation
 from sandbox.kernel.probe.attempt import Outcome, Refused, attempt
-from sandbox.kernel.probe.distribution import root_shell
+from sandbox.kernel.probe.distribution import as_root, root_shell
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
+from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.surroundings import allow, around, read
 
 _FOR_LIMITS = ("cpu", "memory", "pids")
@@ -33,15 +34,15 @@ def probe_hierarchy() -> Finding:
     root, own = delegation.mount_point(), delegation.own_cgroup()
     if root and own:
         return Finding(name=name, state="ok", found=f"{root}; we are in {own}", how=how)
-    if os.path.exists("/sys/fs/cgroup/cgroup.procs") or not read("/proc/self/cgroup"):
-        return refused(name, "not to be seen", Cause(why="no cgroup2 is mounted"), how=how, needed=False)
+    if own:
+        mount = as_root("mount -t cgroup2 none /sys/fs/cgroup")
+        cause = Cause(why="no cgroup2 is mounted here", cure=allow("cgroups") or mount)
+        return refused(name, "not mounted", cause, how=how, needed=False)
     cause = Cause(
-        why="this system runs cgroup v1, which gives users nothing",
-        cure="boot with systemd.unified_cgroup_hierarchy=1"
-        if os.path.isdir("/run/systemd/system")
-        else "mount cgroup2",
+        why="this system runs cgroup v1 alone, which gives users nothing",
+        cure="boot with systemd.unified_cgroup_hierarchy=1" if os.path.isdir("/run/systemd/system") else "",
     )
-    return refused(name, "cgroup v1", cause, how=how, needed=False)
+    return refused(name, "not there", cause, how=how, needed=False)
 
 
 def probe_delegation() -> list[Finding]:
@@ -160,7 +161,11 @@ def _widen() -> str:
 
 
 def _why_not_moved(outcome: Outcome) -> Cause:
-    return Cause(why="the cgroup that we are in is not below one of ours") if outcome.call else UNKNOWN
+    if outcome.call != "cgroup.procs":
+        return lack(outcome.number)
+    if outcome.number == errno.EACCES:
+        return Cause(why="the cgroup that we are in is not below one of ours")
+    return UNKNOWN
 
 
 def why_none() -> Cause:

@@ -12,6 +12,7 @@ from sandbox.kernel.probe import filter as around_us
 from sandbox.kernel.probe.attempt import LIBC, Refused, attempt, system_call
 from sandbox.kernel.probe.distribution import install
 from sandbox.kernel.probe.finding import Cause, Finding, refused
+from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.surroundings import read
 
 _SET_NO_NEW_PRIVS = 38
@@ -50,6 +51,9 @@ def probe_notification() -> Finding:
 
 
 def _why_no_filter(number: int) -> Cause:
+    cause = lack(number)
+    if cause:
+        return cause
     if around_us.takes_away("seccomp"):
         return around_us.cause("seccomp")
     if number in (errno.EINVAL, errno.ENOSYS) and not os.path.exists("/proc/sys/kernel/seccomp"):

@@ -10,9 +10,10 @@ import stat
 
 from sandbox.errors import HostError
 from sandbox.kernel.ids import Range, account, free_range, subordinate
-from sandbox.kernel.probe.attempt import USER, Refused, clone, run
+from sandbox.kernel.probe.attempt import USER, Refused, Said, clone, run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
+from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.namespaces import is_mapped, is_whole, why_no_rights, works
 from sandbox.kernel.probe.surroundings import allow, no_new_privileges, sysctl
 from sandbox.plan.inputs import Inputs
@@ -113,8 +114,8 @@ def mount_of(path: str) -> str:
 
 
 @functools.cache
-def _map(name: str) -> tuple[int, str]:
-    """Let the helper map a range for a process in a new user namespace; return its status and what it said.
+def _map(name: str) -> Said:
+    """Let the helper map a range for a process in a new user namespace.
 
     Raises Refused, and HostError where there is no range.
     """
@@ -144,20 +145,20 @@ def probe_helper(name: str) -> Finding:
         return refused(name, "not installed", helper_fault(name), how=how, needed=False)
     fault = helper_fault(path)
     try:
-        status, said = _map(name)
+        said = _map(name)
     except HostError:
         if fault:
             return refused(name, f"{path} would not work", fault, how=how, needed=False)
         return Finding(name=name, state="n/a", found=f"{path}; not tried without a range", how=how)
     except Refused:
         return Finding(name=name, state="n/a", found=f"{path}; not tried without a user namespace", how=how)
-    if status == 0:
+    if said.status == 0:
         return Finding(name=name, state="ok", found=f"{path} maps the range", how=how)
-    return refused(name, f"{path}: {_last(said, status)}", fault, how=how, needed=False)
+    return refused(name, f"{path}: {_last(said)}", fault or lack(said.number), how=how, needed=False)
 
 
-def _last(said: str, status: int) -> str:
-    return said.splitlines()[-1] if said else f"exit status {status}"
+def _last(said: Said) -> str:
+    return said.words.splitlines()[-1] if said.words else said.end
 
 
 def why_no_map(uid_helper: str, gid_helper: str, call: str, number: int) -> Cause:

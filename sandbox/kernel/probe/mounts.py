@@ -76,27 +76,40 @@ def _refusal_of(function: Callable[[], object]) -> tuple[str, int]:
     return "", 0
 
 
-def _new(fstype: str) -> int:
+def _new(fstype: str) -> None:
+    os.close(_made(fstype))
+
+
+def _made(fstype: str) -> int:
     """Return a descriptor of a detached mount."""
     context = system_call("fsopen", fstype.encode(), 1)
-    for option in _NEW[fstype]:
-        key, _, value = option.partition("=")
-        command, text = (_SET_STRING, value.encode()) if value else (_SET_FLAG, None)
-        system_call("fsconfig", context, command, key.encode(), text, 0)
-    system_call("fsconfig", context, _CREATE, None, None, 0)
-    return system_call("fsmount", context, 1, _RDONLY if fstype in _READ_ONLY else 0)
+    try:
+        for option in _NEW[fstype]:
+            key, _, value = option.partition("=")
+            command, text = (_SET_STRING, value.encode()) if value else (_SET_FLAG, None)
+            system_call("fsconfig", context, command, key.encode(), text, 0)
+        system_call("fsconfig", context, _CREATE, None, None, 0)
+        return system_call("fsmount", context, 1, _RDONLY if fstype in _READ_ONLY else 0)
+    finally:
+        os.close(context)
 
 
 def _attributes() -> None:
-    """A detached copy of a tree, read-only."""
+    """Make a detached copy of a tree read-only."""
     tree = system_call("open_tree", _HERE, b"/usr" if os.path.isdir("/usr") else b"/", _CLONE_TREE | _RECURSIVE)
     change = (ctypes.c_uint64 * 4)(_RDONLY, 0, 0, 0)  # struct mount_attr
-    system_call("mount_setattr", tree, b"", _EMPTY_PATH | _RECURSIVE, ctypes.byref(change), 32)
+    try:
+        system_call("mount_setattr", tree, b"", _EMPTY_PATH | _RECURSIVE, ctypes.byref(change), 32)
+    finally:
+        os.close(tree)
 
 
 def _attach() -> None:
-    tmpfs = _new("tmpfs")
-    system_call("move_mount", tmpfs, b"", _HERE, _place().encode(), _FROM_EMPTY)
+    tmpfs = _made("tmpfs")
+    try:
+        system_call("move_mount", tmpfs, b"", _HERE, _place().encode(), _FROM_EMPTY)
+    finally:
+        os.close(tmpfs)
 
 
 def _place() -> str:

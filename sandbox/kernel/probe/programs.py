@@ -9,6 +9,7 @@ import shutil
 from sandbox.kernel.probe.attempt import run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
+from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.surroundings import allow, around
 
 _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -32,11 +33,13 @@ def probe_program(name: str) -> Finding:
         return Finding(
             name=name, state="n/a" if state == "n/a" else "warn", found="not installed", cause=cause, how=how
         )
-    status, said = run([path, "--version"])
-    first = said.splitlines()[0] if said else ""
-    if status != 0:
-        cause = Cause(why=_FOR[name], cure=install(name, again=True))
-        return refused(name, f"{path} does not start: {first or f'exit status {status}'}", cause, how=how, needed=False)
+    said = run([path, "--version"])
+    first = said.words.splitlines()[0] if said.words else ""
+    if said.status != 0:
+        # A new copy helps where this one is damaged, not where it is kept from running.
+        damaged = not said.late and said.number in (0, errno.ENOEXEC, errno.ENOENT) and said.status > 0
+        cause = lack(said.number) or Cause(why=_FOR[name], cure=install(name, again=True) if damaged else "")
+        return refused(name, f"{path} does not start: {first or said.end}", cause, how=how, needed=False)
     return Finding(name=name, state="ok", found=f"{path}, {first}", how=how)
 
 
