@@ -30,17 +30,23 @@ PROGRAMS = {
     # The answer to an option that does nothing; a program that cannot start is as good as none.
     "busybox": ["busybox", "true"],
     "bwrap": ["bwrap", "--version"],
+    "cargo": ["cargo", "--version"],
     "crun": ["crun", "--version"],
     "fish": ["fish", "--version"],
     "gcc": ["gcc", "--version"],
+    "git": ["git", "--version"],
+    "go": ["env", "HOME=/tmp", "go", "version"],
+    "javac": ["javac", "-version"],
     "make": ["make", "--version"],
     "man": ["man", "--version"],
     "mandoc": ["mandoc", "-Tascii", "/dev/null"],
+    "npm": ["env", "HOME=/tmp", "npm", "--version"],
     "pasta": ["pasta", "--config-net", "--quiet", "true"],
     "runc": ["runc", "--version"],
     "slirp4netns": ["slirp4netns", "--version"],
     "strace": ["strace", "-f", "-o", "/dev/null", "true"],
     "tmux": ["tmux", "-V"],
+    "xvfb": ["sh", "-c", "command -v Xvfb && command -v xdpyinfo"],
     "zsh": ["zsh", "--version"],
 }
 

@@ -81,7 +81,7 @@ def _executed(policy: Policy, home: str) -> Iterator[Finding]:
 def _sockets(policy: Policy) -> Iterator[Finding]:
     for path, rule in policy.winners.items():
         for ending, why in _SOCKETS.items():
-            if rule.access in VISIBLE and path.endswith(ending):
+            if rule.access in VISIBLE and (path.endswith(ending) or f"{ending}/" in path):
                 yield _warning(rule.origin.text, f"{path}: {why}", "leave it out, unless that is what you want")
 
 
