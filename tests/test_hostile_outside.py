@@ -94,6 +94,27 @@ def test_a_directory_above_what_is_hidden_changes_while_a_second_sandbox_starts(
                 assert "canary" not in result.stdout
 
 
+def test_what_is_replaced_outside_is_covered_no_longer(sandbox: Sandbox, project: Path) -> None:
+    """The kernel takes a mount away with the file that it lies on.  Of a hidden directory that is said of the directory alone."""
+    for name in ("file", "directory/file"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("canary")
+    script = "cat file directory/file; echo up; read line; cat file; cat directory/file directory/new"
+    process = sandbox.popen(
+        "run", "--hide", "./file", "--hide", "./directory", "sh", "-c", script, stdin=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    for name in ("file", "directory/file"):
+        (project / "new").write_text(f"new canary in {name}")
+        (project / "new").replace(project / name)
+    (project / "directory/new").write_text("newer canary")
+    stdout, _ = process.communicate("go\n")
+
+    assert stdout == "new canary in file"
+
+
 LINGERER = """
 import ctypes, os, signal, sys, time
 libc = ctypes.CDLL(None)

@@ -59,7 +59,8 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
             description="Unreachable, though a tree that holds it is shown: a directory is empty and read-only, a file is "
             "empty and loses what is written to it (inside, git takes its content for deleted). Must exist where it lies in a "
             "writable tree, unless marked with `?`: what is absent could be made there. A wildcard hides what matches when the "
-            "sandbox starts.",
+            "sandbox starts. A file that you replace meanwhile, as editors do when they save, is not hidden until the next start; "
+            "what changes in a hidden directory is.",
             examples=['hide = ["?~/.ssh", "./secrets", "./**/.env"]'],
         ),
     ] = []
@@ -79,7 +80,8 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
             description="In a writable tree: neither changed nor removed, and not made where it is absent; it shows nothing. "
             "What is absent is kept so by an empty directory that lies there, for everyone to see, while the sandbox runs, and is "
             "gone afterwards; where its parent is absent too, that is kept absent. A wildcard matches what is there when the "
-            "sandbox starts. `write` at the same path, in the same profile or a later layer, lifts it.",
+            "sandbox starts. What you replace meanwhile, as `git config` does with `.git/config`, is not protected until the next "
+            "start. `write` at the same path, in the same profile or a later layer, lifts it.",
             examples=['protect = ["./.git/hooks", "./.git/config", "./.envrc"]'],
         ),
     ] = []
