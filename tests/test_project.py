@@ -260,6 +260,9 @@ AGAINST = [
     ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\nwrite = ["./src"]', ["filesystem"]),
     ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\nwrite = ["./src/a"]', ["filesystem"]),
     ('[filesystem]\nwrite = ["."]\nprotect = ["./src"]', '[filesystem]\ntmp = ["./src"]', []),
+    ('[filesystem]\nwrite = ["."]', '[filesystem]\ncache = ["~/.cache/x"]', []),
+    ('[filesystem]\ncache = ["~/.cache/x"]', '[filesystem]\ncache = ["~/.cache/x"]', []),
+    ('[filesystem]\nread = ["."]', '[filesystem]\ncache = ["~/.cache/x"]', ["filesystem"]),
     ('[filesystem]\ntmp = ["@/srv"]', '[filesystem]\nread = ["@/srv/data"]', ["filesystem"]),
 ]
 

@@ -177,7 +177,8 @@ def lay_over(
         chosen = (extends,) if isinstance(extends, str) else tuple(extends)
         after = read(chosen, view.cwd, view.inputs, asked_by=asked_by)
         if more := tighten.compare(lay([*before, *over]), lay([*after, *over]), view):
-            wanted = f'"{" and ".join(chosen)}" has {more[0].key} {more[0].wanted}'
+            others = f", and {len(more) - 1} more" if len(more) > 1 else ""
+            wanted = f'"{" and ".join(chosen)}" has {more[0].key} {more[0].wanted}{others}'
             loosenings.append(
                 tighten.Loosening("extends", asked_by, wanted, f"{more[0].allowed} ({' and '.join(profiles)})")
             )

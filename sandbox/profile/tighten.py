@@ -233,8 +233,13 @@ def _policy(layered: Layered, view: View) -> Policy:
 
 
 def _paths(before: Policy, after: Policy) -> Iterator[Loosening]:
+    # What a cache keeps for a later run, a tree that is writable can keep as well; without one, nothing is kept.
+    keeps = any(rule.access is Access.WRITE for rule in before.winners.values())
     for path in sorted(before.winners.keys() | after.winners.keys()):
         old, new = before.over(path), after.over(path)
+        if new is not None and new.source and not keeps and (old is None or old.source != new.source):
+            yield Loosening("filesystem", new.origin.text, f"{path} kept between runs", "nothing kept")
+            continue
         if new is None or (old is not None and old.access is new.access and old.path == new.path):
             continue
         if _reach(new, unknown=2) <= _reach(old, unknown=0) and not _opens_device(path, old, new):
