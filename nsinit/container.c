@@ -20,7 +20,7 @@
 #define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 #define HELD "\",\"held\":true" /* behind the cgroup */
 
-static const char *const members[] = { "state.json", "state.json.new", "plan", "start-gate", "notify/notify.sock", NULL };
+static const char *const members[] = { "state.json", "state.json.new", "plan", "plan.new", "start-gate", "notify/notify.sock", NULL };
 
 /* As runc has it; what may not be in a path, in JSON or in a cgroup's name is not in it. */
 bool container_id_valid(const char *id)
@@ -299,9 +299,12 @@ int container_open(struct container *container, const char *directory, const cha
 
 int container_keep_plan(const struct container *container, const struct plan *plan)
 {
-	cleanup_fd int fd = openat(container->fd, "plan", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* Aside, as somebody may wait for it. */
+	cleanup_fd int fd = openat(container->fd, "plan.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	return fd >= 0 && write_whole(fd, plan->data, plan->header->size) ? 0 : -1;
+	if (fd < 0 || !write_whole(fd, plan->data, plan->header->size))
+		return -1;
+	return renameat(container->fd, "plan.new", container->fd, "plan");
 }
 
 /* A descriptor open on the plan.  A sandbox keeps it for others when its command is about to run: to enter before would

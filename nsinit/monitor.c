@@ -26,6 +26,9 @@
 #include "state.h"
 #include "sys.h"
 
+#define COLLECT_TRIES 20
+#define COLLECT_LOOK_MS 100
+
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject)
 {
 	int error = errno;
@@ -322,6 +325,27 @@ static bool command_ended(const struct monitor *monitor)
 	       (monitor->ready || (WIFSIGNALED(status) && monitor->passed >> (WTERMSIG(status) - 1) & 1));
 }
 
+/* Wait for the first process.  It cannot end before all inside has been collected, pid_namespaces(7), and what has joined
+ * is its parent's to collect, who may be stopped, or not care: the command's end is not put off for that. */
+static void collect(struct monitor *monitor, int *status)
+{
+	struct pollfd event = { .fd = monitor->signals_fd, .events = POLLIN };
+	const bool known = monitor->exited && monitor_has_reaper(monitor);
+	struct signalfd_siginfo info;
+
+	for (int tries = 0; tries < COLLECT_TRIES; tries++) {
+		pid_t pid = waitpid(monitor->init, status, known ? WNOHANG : 0);
+
+		if (pid > 0 || (pid < 0 && errno != EINTR))
+			return;
+		/* By SIGCHLD, hardly ever by the time. */
+		if (known && poll(&event, 1, COLLECT_LOOK_MS) > 0 && read(monitor->signals_fd, &info, sizeof(info)) < 0)
+			return;
+		if (!known)
+			tries = 0;
+	}
+}
+
 void monitor_finish(struct monitor *monitor)
 {
 	int status = 0;
@@ -329,8 +353,7 @@ void monitor_finish(struct monitor *monitor)
 	if (monitor->init > 0) {
 		if (monitor->failed)
 			kill(monitor->init, SIGKILL);
-		while (waitpid(monitor->init, &status, 0) < 0 && errno == EINTR)
-			;
+		collect(monitor, &status);
 		while (take_message(monitor))
 			;
 	}

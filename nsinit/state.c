@@ -111,8 +111,8 @@ void state_admit(const struct container *container, const struct plan *plan, int
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", plan_fd);
-	if (linkat(AT_FDCWD, path, container->fd, "plan", AT_SYMLINK_FOLLOW) < 0)
-		container_keep_plan(container, plan);
+	if (linkat(AT_FDCWD, path, container->fd, "plan", AT_SYMLINK_FOLLOW) < 0 && container_keep_plan(container, plan) < 0)
+		unlinkat(container->fd, "plan.new", 0);
 }
 
 void state_remove(struct container *container)

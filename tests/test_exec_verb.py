@@ -250,6 +250,19 @@ def test_what_it_leaves_goes_on_until_the_sandbox_ends(running: Running, sandbox
     assert any(b"1002" in name for name in names)
 
 
+def test_an_exec_that_is_stopped_does_not_put_off_the_end(running: Running, sandbox: Sandbox, project: Path) -> None:
+    first = running()
+    process = sandbox.popen("exec", "one", "sh", "-c", "echo > in; exec sleep 1001")
+    wait_for((project / "in").exists)
+    process.send_signal(signal.SIGSTOP)
+    sandbox("kill", "one", check=True)
+    try:
+        assert first.wait(20) == 143
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert process.wait(20) == 137
+
+
 def project_root(sandbox: Sandbox) -> str:
     return f"{sandbox.environment['XDG_RUNTIME_DIR']}/sandbox"
 

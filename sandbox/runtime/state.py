@@ -38,7 +38,7 @@ _ID_LENGTH = 255
 _HELD = '","held":true,'
 
 # What the directory of a container can hold.
-_MEMBERS = ("state.json.new", "plan", "start-gate", "config.json", "notify/notify.sock", "state.json")
+_MEMBERS = ("state.json.new", "plan", "plan.new", "start-gate", "config.json", "notify/notify.sock", "state.json")
 
 
 class Status:
