@@ -14,6 +14,10 @@ test *arguments:
     tests/fetch_sdist markupsafe 2.1.5
     tests/as_user pytest -n 2 {{ arguments }}
 
+# The same in full size, for an hour or so: every call of every plan fails, 10,000 sandboxes in turn and 500 at once.
+soak *arguments:
+    SANDBOX_SOAK=1 tests/as_user pytest -n 2 tests/test_faults_operations.py tests/test_faults_scale.py {{ arguments }}
+
 # Run those tests as root, as far as root is not refused less anyway: it must work too.
 test-root:
     pytest -n 2 -q tests/test_run.py tests/test_terminal.py
