@@ -4,8 +4,9 @@ Group `start`: every peer starts `true` under what `sandbox spec -p build` says:
 bubblewrap with the same namespaces, mounts, masks and environment given as options.  bubblewrap goes
 without a seccomp filter, as it takes one only from an open descriptor, and firejail with options of its
 own that come nearest: for both that is less work than ours, not more.  Group `oci`: `sandbox-oci` against runc and crun, verb by
-verb, on one bundle (`oci.py`); group `podman`: podman with each of the three as its runtime.  All run in turn, in
-several rounds, as whoever calls this; the tables show medians over all rounds.
+verb, on one bundle (`oci.py`); group `podman`: podman with each of the three as its runtime.  Groups `verbs`, `ps`, `many`,
+`build` and `memory`: what one notices who works with it (`daily.py`).  All run in turn, in several rounds, as whoever calls
+this; the tables show medians over all rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox")
 NAMESPACES = {"user", "ipc", "pid", "network", "uts", "cgroup"}  # bubblewrap's mount namespace is not asked for
 
-Target = tuple[str, float, str]
+Target = tuple[str, float, str]  # ours, at most so many times the peer; without a peer so many seconds
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Group:
     targets: tuple[Target, ...]
     labels: dict[str, str]
     finish: tuple[list[str], ...] = ()  # what is to be called at the end
+    most_runs: int = 1000  # per turn: what takes long is not done as often as the rest
+    warmup: int = 3
+    close: Callable[[], object] = lambda: None  # ends what was started for it
 
 
 TARGETS: tuple[Target, ...] = (
@@ -68,8 +72,8 @@ LABELS = {"warm": "sandbox run, kept plan", "first": "sandbox run, no kept plan"
 # --- the same work for all ---
 
 
-def bubblewrap(spec: dict[str, Any]) -> list[str]:
-    """Return bwrap's command line for a spec of ours."""
+def bubblewrap(spec: dict[str, Any], *command: str) -> list[str]:
+    """Return bwrap's command line for a spec of ours; it runs `true`, or `command`."""
     arguments = ["bwrap", "--clearenv"]
     namespaces = {namespace["type"] for namespace in spec["linux"]["namespaces"]}
     arguments += [f"--unshare-{'net' if name == 'network' else name}" for name in sorted(namespaces & NAMESPACES)]
@@ -91,7 +95,7 @@ def bubblewrap(spec: dict[str, Any]) -> list[str]:
             arguments += ["--ro-bind", path, path]
     if spec.get("hostname"):
         arguments += ["--hostname", spec["hostname"]]
-    return [*arguments, "--chdir", spec["process"]["cwd"], "--", "true"]
+    return [*arguments, "--chdir", spec["process"]["cwd"], "--", *(command or ["true"])]
 
 
 def bubblewrap_mount(mount: dict[str, Any]) -> list[str]:
@@ -168,9 +172,10 @@ def usable(contender: Contender, console: Console) -> bool:
     return False
 
 
-def measure(contender: Contender, runs: int, output: Path) -> list[float]:
+def measure(contender: Contender, runs: int, output: Path, warmup: int) -> list[float]:
     """Return the times of `runs` starts, in seconds."""
-    command = ["hyperfine", "--shell=none", "--style=none", "--warmup=3", f"--runs={runs}", f"--export-json={output}"]
+    command = ["hyperfine", "--shell=none", "--style=none", f"--warmup={warmup}", f"--runs={runs}"]
+    command += [f"--export-json={output}"]
     if contender.prepare:
         command += ["--prepare", quote(contender.prepare)]
     subprocess.run([*command, "--", quote(contender.command)], check=True, stdout=subprocess.DEVNULL)
@@ -248,7 +253,7 @@ def show(group: Group, times: dict[str, list[float]], console: Console) -> bool:
     for heading in ("median ms", "least", "spread", "runs", *(f"/ {name}" for name in columns)):
         table.add_column(heading, justify="right")
     for name, values in times.items():
-        quarters = statistics.quantiles(values, n=4)
+        quarters = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
         table.add_row(
             group.labels.get(name, name),
             milliseconds(medians[name]),
@@ -266,6 +271,14 @@ def show(group: Group, times: dict[str, list[float]], console: Console) -> bool:
             console.print(
                 f"{'reached' if ratio <= limit else 'MISSED '}  {group.labels.get(ours, ours)}: "
                 f"{ratio:.2f} of {group.labels.get(peer, peer)}, at most {limit}",
+                markup=False,
+                highlight=False,
+            )
+        elif ours in medians and not peer:
+            reached &= medians[ours] <= limit
+            console.print(
+                f"{'reached' if medians[ours] <= limit else 'MISSED '}  {group.labels.get(ours, ours)}: "
+                f"{milliseconds(medians[ours])} ms, at most {milliseconds(limit)}",
                 markup=False,
                 highlight=False,
             )
@@ -287,32 +300,47 @@ def measure_group(group: Group, rounds: int, runs: int, work: Path, console: Con
         times: dict[str, list[float]] = {contender.name: [] for contender in field}
         for _ in range(rounds):
             for contender in field:
-                times[contender.name] += measure(contender, runs, work / "hyperfine.json")
+                output = work / "hyperfine.json"
+                times[contender.name] += measure(contender, min(runs, group.most_runs), output, group.warmup)
     finally:
+        group.close()
         for command in group.finish:
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return times
 
 
 def main() -> None:
-    import oci  # here, as they import from us
+    import daily  # here, as they import from us
+    import oci
     import podman
 
-    groups = {"start": starts, "oci": oci.verbs, "podman": podman.runs}
+    groups = {
+        "start": starts,
+        "oci": oci.verbs,
+        "podman": podman.runs,
+        "verbs": daily.verbs,
+        "ps": daily.listing,
+        "many": daily.many,
+        "build": daily.build,
+    }
+    names = [*groups, "memory"]
     parser = argparse.ArgumentParser(prog="./dev bench", description="Compare times with those of others.")
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(groups)}; all of them by default")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(names)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=5, help="how often all have their turn (default 5)")
     parser.add_argument("--runs", type=int, default=20, help="starts per turn (default 20)")
     parser.add_argument("--json-fd", type=int, metavar="FD", help="write all times to this open descriptor")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     options = parser.parse_args()
-    if unknown := set(options.groups) - groups.keys():
+    if unknown := set(options.groups) - set(names):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
     console = Console(width=int(os.environ.get("COLUMNS", "120")))
     reached = True
     results: dict[str, Any] = {}
-    for name in options.groups or groups:
+    for name in options.groups or names:
         with workplace() as work:
+            if name == "memory":
+                reached &= daily.memory(work, options.rounds, console, results)
+                continue
             group = groups[name](work)
             times = measure_group(group, options.rounds, options.runs, work, console)
             reached &= show(group, times, console)
