@@ -46,7 +46,7 @@ fuzz seconds="60":
 # Compare times and memory with those of bubblewrap, crun, runc and firejail: ./dev bench [GROUP…]; all land in .build/results/bench.json.
 bench *arguments:
     @mkdir -p .build/results
-    @tests/fetch_source make-dfsg
+    @tests/fetch_source gawk
     @tests/as_user python tests/bench/bench.py --json-fd 3 {{ arguments }} 3>.build/results/bench.json
 
 # Write anew what is generated from declarations: docs/profiles.md, and the table by which a config.json is read quickly.

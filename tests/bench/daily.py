@@ -1,7 +1,7 @@
 """What one notices who works with it: ./dev bench verbs|ps|many|build|memory
 
 `verbs`: `sandbox exec` into a sandbox that runs, against crun's and runc's into a container of the same spec, and `--help`.
-`ps`: the list of 500 that run.  `many`: 200 starts as fast as the processors allow.  `build`: GNU make, configured and
+`ps`: the list of 500 that run.  `many`: 200 starts as fast as the processors allow.  `build`: GNU awk, configured and
 compiled inside and outside.  `memory`: the proportional set size (PSS, proc(5), smaps_rollup) of the runtime's own
 processes while the command of one sandbox does nothing.
 """
@@ -29,7 +29,7 @@ from rich.table import Table
 LISTED = 500
 STARTS = 200
 MEMORY_KB = 600
-SOURCE = CHECKOUT / ".cache/make-dfsg"
+SOURCE = CHECKOUT / ".cache/gawk"
 NULL = subprocess.DEVNULL
 
 
@@ -132,7 +132,7 @@ def build(work: Path) -> Group:
         Contender("inside", [str(BINARY), "run", "-p", "build", "--", *compile_it], fresh),
         Contender("outside", compile_it, fresh),
     ]
-    labels = {"inside": "GNU make built inside", "outside": "GNU make built outside"}
+    labels = {"inside": "GNU awk built inside", "outside": "GNU awk built outside"}
     targets = (("inside", 1.03, "outside"),)
     return Group("time to build a C project", contenders, ("outside",), targets, labels, most_runs=1, warmup=0)
 
