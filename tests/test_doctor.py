@@ -63,6 +63,12 @@ FATAL = {
         "the file system of {top}/run has no inode left",
         "df -i {top}/run",
     ),
+    "a runtime directory without room": (
+        'mount -t tmpfs -o size=16k,mode=700,uid=1 none "$TOP/run"; dd if=/dev/zero of="$TOP/run/a" bs=16k count=1 2>/dev/null',
+        "runtime directory",
+        "the file system of {top}/run is full",
+        "make room: df -h {top}/run",
+    ),
     "a state directory of somebody else's": (
         'mkdir "$TOP/run/sandbox"',
         "runtime directory",

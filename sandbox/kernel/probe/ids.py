@@ -15,7 +15,7 @@ from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.namespaces import is_mapped, is_whole, why_no_rights, works
-from sandbox.kernel.probe.surroundings import allow, no_new_privileges, sysctl
+from sandbox.kernel.probe.surroundings import allow, mount_of, no_new_privileges, sysctl
 from sandbox.plan.inputs import Inputs
 
 _CAP_SETID = {"newuidmap": "cap_setuid", "newgidmap": "cap_setgid"}
@@ -101,16 +101,6 @@ def helper_fault(path: str) -> Cause:
 def _overflow() -> int:
     text = sysctl("kernel.overflowuid")
     return int(text) if text.isdigit() else 65534
-
-
-def mount_of(path: str) -> str:
-    """Return the mount point above `path`."""
-    path = os.path.realpath(path)
-    if os.path.ismount(path):
-        return path
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
-        points = [line.split(" ")[4] for line in file]
-    return max((point for point in points if f"{path}/".startswith(f"{point.rstrip('/')}/")), key=len, default="/")
 
 
 @functools.cache

@@ -8,7 +8,10 @@ import resource
 
 from sandbox.kernel.probe.distribution import as_root, set_sysctl
 from sandbox.kernel.probe.finding import UNKNOWN, Cause
-from sandbox.kernel.probe.surroundings import allow, around, read, sysctl
+from sandbox.kernel.probe.surroundings import allow, around, mount_of, read, sysctl
+
+_LITTLE = 64 << 10
+_FEW = 4
 
 
 def lack(number: int) -> Cause:
@@ -99,18 +102,25 @@ def _memory() -> Cause:
 
 def no_room(path: str, number: int = 0) -> Cause:
     """Return why nothing can be made below `path`: no blocks, no inodes, or a quota."""
+    if number not in (0, errno.ENOSPC, errno.EDQUOT):
+        return UNKNOWN
     while path not in ("", "/") and not os.path.exists(path):
         path = os.path.dirname(path)
     try:
         space = os.statvfs(path)
     except OSError:
         return UNKNOWN
+    path = mount_of(path)
     if number == errno.EDQUOT:
         return Cause(why=f"your quota on the file system of {path} is used up", cure="remove files: quota -s")
-    if space.f_blocks and not space.f_bavail:
-        return Cause(why=f"the file system of {path} is full", cure=f"make room: df -h {path}")
-    if space.f_files and not space.f_favail:
-        return Cause(why=f"the file system of {path} has no inode left", cure=f"remove files: df -i {path}")
+    # What was made before the refusal has been removed again.
+    free = space.f_bavail * space.f_frsize
+    if space.f_blocks and free < _LITTLE:
+        left = f"has {free >> 10} kB left" if free else "is full"
+        return Cause(why=f"the file system of {path} {left}", cure=f"make room: df -h {path}")
+    if space.f_files and space.f_favail < _FEW:
+        left = {0: "no inode", 1: "one inode"}.get(space.f_favail, f"{space.f_favail} inodes")
+        return Cause(why=f"the file system of {path} has {left} left", cure=f"remove files: df -i {path}")
     return UNKNOWN
 
 

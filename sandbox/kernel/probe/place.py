@@ -7,8 +7,9 @@ import os
 import stat
 
 from sandbox.kernel.probe.distribution import as_root
-from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
+from sandbox.kernel.probe.finding import Cause, Finding, refused
 from sandbox.kernel.probe.lacks import no_room
+from sandbox.kernel.probe.surroundings import mount_of
 from sandbox.kernel.state import bases, fallback
 
 _LITTLE = 1 << 20  # a kept plan takes some 20 kB
@@ -169,15 +170,10 @@ def why_not(path: str, number: int = 0) -> Cause:
         place = os.path.dirname(place)
     about = os.lstat(place)
     if os.statvfs(place).f_flag & os.ST_RDONLY:
-        from sandbox.kernel.probe.ids import mount_of
-
         return Cause(
             why=f"{place} lies on a file system mounted read-only ({mount_of(place)})",
             cure="set XDG_RUNTIME_DIR to a directory of your own that is writable, with mode 0700",
         )
-    full = no_room(place, number)
-    if full:
-        return full
     if about.st_uid != os.geteuid():
         return Cause(
             why=f"{place} belongs to uid {about.st_uid}", cure=f"see who made it: ls -ld {place}; then remove it"
@@ -190,4 +186,4 @@ def why_not(path: str, number: int = 0) -> Cause:
         return Cause(
             why=f"{place} is closed to you yourself (mode {stat.S_IMODE(about.st_mode):04o})", cure=f"chmod 700 {place}"
         )
-    return UNKNOWN
+    return no_room(place, number)

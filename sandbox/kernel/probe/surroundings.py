@@ -33,6 +33,16 @@ def status(key: str) -> str:
     return ""
 
 
+def mount_of(path: str) -> str:
+    """Return the mount point above `path`."""
+    path = os.path.realpath(path)
+    if os.path.ismount(path):
+        return path
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        points = [line.split(" ")[4] for line in file]
+    return max((point for point in points if f"{path}/".startswith(f"{point.rstrip('/')}/")), key=len, default="/")
+
+
 def around() -> str:
     """Return what we are in: sandbox, podman, docker, another program's name, container; "" where nothing is seen."""
     if os.path.exists("/run/.containerenv"):
