@@ -158,9 +158,9 @@ def test_a_profile_that_is_not_there(sandbox: Sandbox) -> None:
 
 
 def test_the_shipped_profiles_are_fine(sandbox: Sandbox) -> None:
-    result = sandbox("profile", "check", *SHIPPED)
-
-    assert (result.returncode, result.stdout) == (0, f"{', '.join(SHIPPED)}: nothing is wrong\n")
+    # Where there is an X server, that is what desktop-x11 is warned of.
+    assert not [row for row in found(sandbox, *SHIPPED, status=0) if row["file"] != "desktop-x11.toml"]
+    assert sandbox("profile", "check", "build", "rust").stdout == "build, rust: nothing is wrong\n"
 
 
 WEAK = {
