@@ -27,15 +27,15 @@ static void open_standard_fds(void)
 }
 
 /* A directory leads to all that lies around it, by /proc/self/fd/0/.. (runc CVE-2024-21626). */
-static bool has_directory(void)
+static bool has_directory(const char *program)
 {
 	static const char *const names[] = { "standard input", "standard output", "standard error" };
 	struct stat status;
 
 	for (int fd = 0; fd < 3; fd++)
 		if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
-			dprintf(2, "sandbox: %s is a directory\n  hint: show a directory by --read, and hand in a file\n",
-				names[fd]);
+			dprintf(2, "%s: %s is a directory\n  hint: show a directory by %s, and hand in a file\n", program,
+				names[fd], strcmp(program, "sandbox") ? "a mount" : "--read");
 			return true;
 		}
 	return false;
@@ -51,15 +51,15 @@ int main(int argc, char *argv[])
 	if (!strcmp(name, "sandbox-join") || !strcmp(name, "sandbox-enter"))
 		return join_main(argv);
 	if (!strcmp(name, "sandbox-oci-plan"))
-		return engine_plan_main(argv);
+		return has_directory("sandbox-oci") ? 1 : engine_plan_main(argv);
 	if (!strcmp(basename(name), "sandbox-oci"))
-		return engine_main(argv);
+		return has_directory("sandbox-oci") ? 1 : engine_main(argv);
 	/* What the caller left open does not reach the sandbox. */
 	if (sys_close_on_exec_from(3) < 0) {
 		dprintf(2, "sandbox: close_range: %s\n  hint: Linux 5.12 or newer is needed\n", strerror(errno));
 		return EXIT_OWN_FAILURE;
 	}
-	if (has_directory())
+	if (has_directory("sandbox"))
 		return EXIT_OWN_FAILURE;
 	if (!strcmp(name, "sandbox-exec"))
 		return exec_plan_main(argv);

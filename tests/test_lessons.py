@@ -76,6 +76,7 @@ LESSONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "test_op_attacks::test_a_descriptor_of_ours_is_no_working_directory",
             "test_op_attacks::test_nothing_of_ours_is_open_in_the_command",
             "test_holds::test_a_directory_is_not_handed_in",
+            "test_lessons_tried::test_a_container_is_handed_no_directory",
             f"{HOSTILE}: descriptor-inherited descriptor-directory-on-stdio above-the-root",
             f"{CONTAINER}: descriptor-inherited above-the-root",
         ),

@@ -44,6 +44,41 @@ def test_capabilities_are_not_inherited_unless_asked_for(tmp_path: Path) -> None
     assert added["Inh"] & ~(1 << 7) == 0
 
 
+@needs("userns", "new_proc")
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_PATH], ids=["open", "place"])
+def test_a_container_is_handed_no_directory(tmp_path: Path, home: Path, secret: str, flags: int) -> None:
+    """Neither with nor without a kept plan, nor a process that joins: by it lies all that is around it."""
+    made = Containers(tmp_path)
+    descriptor = os.open(home, flags)
+    script = "cat /proc/self/fd/0/.netrc /proc/self/cwd/.netrc"
+
+    def handed(*words: str) -> str:
+        command = [made.program, "--root", str(tmp_path / "state"), *words]
+        result = subprocess.run(
+            command, stdin=descriptor, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30
+        )
+        assert result.returncode == 1
+        assert "Python" not in result.stderr
+        assert secret not in result.stdout
+        return result.stderr.splitlines()[0]
+
+    try:
+        made.change(process__args=["sh", "-c", script])
+        refusals = {handed("run", made.id) for _ in range(2)}
+        subprocess.run([made.program, "run", "--bundle", tmp_path, made.id], stdin=subprocess.DEVNULL, check=False)
+        refusals |= {handed("run", made.id)}
+        made.change(process__args=["sleep", "1000"])
+        made.start()
+        state = f"{tmp_path}/state-{Path(made.program).name}"
+        refusals |= {handed("--root", state, "exec", made.id, "sh", "-c", script)}
+        refusals |= {handed("--root", state, "exec", "--cwd", "/proc/self/fd/0", made.id, "sh", "-c", script)}
+    finally:
+        os.close(descriptor)
+        made("delete", "--force", made.id)
+
+    assert refusals == {"sandbox-oci: standard input is a directory"}
+
+
 def test_no_program_of_ours_gives_rights(sandbox: Sandbox) -> None:
     """Neither by its mode nor by capabilities of the file, as installed and in the sources."""
     prefix = sandbox.binary.parent.parent
