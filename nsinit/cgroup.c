@@ -14,8 +14,6 @@
 
 #include "sys.h"
 
-#define DEPTH_MAX 64
-
 static int write_at(int directory_fd, const char *name, const char *value)
 {
 	cleanup_fd int fd = openat(directory_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -158,23 +156,52 @@ int cgroup_kill(const char *path)
 	return fd < 0 ? -1 : write_at(fd, "cgroup.kill", "1");
 }
 
-/* A contained program that was given its cgroup may have made others below it. */
-static void remove_below(int directory_fd, int depth)
+/* Remove what can be of the cgroups in the directory; a descriptor of one that could not be is left in `*below_fd`.
+ * Returns whether any was removed. */
+static bool remove_empty(int directory_fd, int *below_fd)
 {
 	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
 	struct dirent *entry;
+	bool removed = false;
 
+	*below_fd = -1;
 	while (directory && (entry = readdir(directory))) {
 		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
-		cleanup_fd int fd = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && depth < DEPTH_MAX)
-			remove_below(fd, depth + 1);
-		unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR);
+		if (!unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR))
+			removed = true;
+		else if (*below_fd < 0)
+			*below_fd = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	}
 	if (directory)
 		closedir(directory);
+	return removed;
+}
+
+/* A contained program that was given its cgroup may have made others below it, one in another, deeper than a path or a
+ * stack goes.  None can be moved: the way up is the way down. */
+static void remove_below(int top_fd)
+{
+	int at_fd = openat(top_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), depth = 0;
+	bool down = true;
+
+	while (at_fd >= 0) {
+		int below_fd, next_fd;
+		bool removed = remove_empty(at_fd, &below_fd);
+
+		if (below_fd >= 0 && (down || removed)) {
+			next_fd = below_fd;
+			down = true;
+			depth++;
+		} else { /* all gone, or what is left does not go */
+			close_fd(&below_fd);
+			next_fd = depth-- ? openat(at_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+			down = false;
+		}
+		close(at_fd);
+		at_fd = next_fd;
+	}
 }
 
 /* Remove it, once its last process is gone: the kernel takes a moment to see that. */
@@ -189,7 +216,7 @@ int cgroup_remove(const char *path)
 			return -1;
 		cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd >= 0)
-			remove_below(fd, 0);
+			remove_below(fd);
 		if (tries == 4)
 			cgroup_kill(path);
 		nanosleep(&pause, NULL);

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "container.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,13 +15,15 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "notify.h"
 #include "sys.h"
 
 #define COMMAND_MAX 4096 /* of what is written down of a command */
 #define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 #define HELD "\",\"held\":true" /* behind the cgroup */
 
-static const char *const members[] = { "state.json", "state.json.new", "plan", "plan.new", "start-gate", "notify/notify.sock", NULL };
+/* The record goes last: without one, a directory with more in it than one that was being written is not ours. */
+static const char *const members[] = { "start-gate", "plan", "plan.new", "state.json.new", "state.json", NULL };
 
 /* As runc has it; what may not be in a path, in JSON or in a cgroup's name is not in it. */
 bool container_id_valid(const char *id)
@@ -122,6 +125,11 @@ static int read_record(struct container *container)
 		errno = EBADMSG;
 		return -1;
 	}
+	/* By any other path what were ended would be the machine. */
+	if (length && (text[end] != '/' || length == 1)) {
+		errno = EBADMSG;
+		return -1;
+	}
 	memcpy(container->cgroup, text + end, length);
 	container->cgroup[length] = 0;
 	container->held = !strncmp(text + end + length, HELD, sizeof(HELD) - 1);
@@ -203,19 +211,38 @@ int container_record(struct container *container, const struct plan *plan, char 
 	return renameat(container->fd, "state.json.new", container->fd, "state.json");
 }
 
+/* Is there nothing in it but what somebody who was killed was about to write? */
+static bool is_bare(int directory_fd)
+{
+	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
+	struct dirent *entry;
+	bool bare = directory != NULL;
+
+	while (directory && (entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "state.json.new") &&
+		    strcmp(entry->d_name, "plan") && strcmp(entry->d_name, "plan.new"))
+			bare = false;
+	if (directory)
+		closedir(directory);
+	return bare;
+}
+
 /* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held. */
 static bool is_left_over(struct container *container)
 {
 	if (flock(container->fd, LOCK_EX | LOCK_NB) < 0 || !still_named(container))
 		return false;
-	return read_record(container) < 0 ? errno == ENOENT : container->pid == 0 || container->held;
+	if (read_record(container) < 0)
+		return errno == ENOENT && is_bare(container->fd);
+	return container->pid == 0 || container->held;
 }
 
 static void remove_members(const struct container *container)
 {
+	notify_remove(container);
 	for (const char *const *member = members; *member; member++)
 		unlinkat(container->fd, *member, 0);
-	unlinkat(container->fd, "notify", AT_REMOVEDIR);
 }
 
 /* Remove the directory `id` if it is a left-over; one whose cgroup has to go too is Python's. */

@@ -82,7 +82,9 @@ static int write_pid_file(const char *path, pid_t pid)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	cleanup_fd int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	/* One that was killed may have left it, or somebody put a link there. */
+	unlink(aside);
+	cleanup_fd int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	int length = snprintf(text, sizeof(text), "%d", pid);
 	return fd >= 0 && write_whole(fd, text, (size_t)length) && !rename(aside, path) ? 0 : -1;
 }

@@ -128,7 +128,10 @@ static bool find_root(struct engine_call *call)
 		return false;
 	if (root ? !realpath(root, call->root) : !launch_state_directory(call->root))
 		return false;
-	return snprintf(call->containers, sizeof(call->containers), "%s/containers", call->root) < (int)sizeof(call->containers);
+	if (snprintf(call->containers, sizeof(call->containers), "%s/containers", call->root) >= (int)sizeof(call->containers))
+		return false;
+	/* Whoever could write there says which process is signalled, and what is executed. */
+	return launch_is_ours(call->root) && (launch_is_ours(call->containers) || errno == ENOENT);
 }
 
 /* --- the kept plan ----------------------------------------------------------------------------------- */

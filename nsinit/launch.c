@@ -110,7 +110,7 @@ static bool ours_alone(const struct stat *status)
 }
 
 /* Could nobody else have put anything there? */
-static bool base_is_ours(const char *base)
+bool launch_is_ours(const char *base)
 {
 	struct stat status;
 
@@ -123,15 +123,15 @@ static void find_base(char base[PATH_MAX])
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-	if (runtime && runtime[0] == '/' && strlen(runtime) < PATH_MAX && base_is_ours(runtime)) {
+	if (runtime && runtime[0] == '/' && strlen(runtime) < PATH_MAX && launch_is_ours(runtime)) {
 		strcpy(base, runtime);
 		return;
 	}
 	snprintf(base, PATH_MAX, "/run/user/%u", geteuid());
-	if (base_is_ours(base))
+	if (launch_is_ours(base))
 		return;
 	strcpy(base, "/run"); /* root, without a session */
-	if (geteuid() == 0 && base_is_ours(base))
+	if (geteuid() == 0 && launch_is_ours(base))
 		return;
 	snprintf(base, PATH_MAX, "/tmp/sandbox-%u", geteuid());
 }

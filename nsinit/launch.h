@@ -10,6 +10,7 @@ int launch_main(char *const argv[]);
 int launch_plan_main(char *const argv[]);
 
 bool launch_find_self(char self[PATH_MAX]);
+bool launch_is_ours(const char *path);
 bool launch_state_directory(char path[PATH_MAX]);
 void launch_name_plan(const char *key, size_t size, char name[32]);
 

@@ -1,7 +1,9 @@
 #define _GNU_SOURCE
 #include "notify.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +12,8 @@
 #include <unistd.h>
 
 #include "sys.h"
+
+#define DEPTH_MAX 64
 
 int notify_prepare(const struct container *container, const struct plan *plan)
 {
@@ -29,13 +33,46 @@ int notify_open(const struct container *container, const struct plan *plan)
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -1;
-	/* Whoever the command is inside may write to it. */
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    fchmodat(container->fd, "notify/notify.sock", 0777, 0) < 0) {
+	/* Whoever the command is inside may write to it.  The mode is that of the socket, by which it is bound: its name may
+	 * lead elsewhere by then. */
+	mode_t before = umask(0);
+	int error = fchmod(fd, 0777) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+	umask(before);
+	if (error) {
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
+}
+
+/* Of links only themselves. */
+static void remove_inside(int directory_fd, int depth)
+{
+	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !unlinkat(directory_fd, entry->d_name, 0))
+			continue;
+		cleanup_fd int fd = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && depth < DEPTH_MAX)
+			remove_inside(fd, depth + 1);
+		unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+void notify_remove(const struct container *container)
+{
+	if (!unlinkat(container->fd, "notify", AT_REMOVEDIR) || errno != ENOTEMPTY)
+		return;
+	cleanup_fd int fd = openat(container->fd, "notify", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		remove_inside(fd, 0);
+	unlinkat(container->fd, "notify", AT_REMOVEDIR);
 }
 
 static bool tell(const char *path, const char *text)

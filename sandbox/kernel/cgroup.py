@@ -14,7 +14,7 @@ from sandbox.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 FREEZE_SECONDS = 10.0  # a process that waits for a disk is frozen when it comes back
 KILL_SECONDS = 10.0
@@ -56,27 +56,70 @@ def is_frozen(directory: str) -> bool:
     return bool(directory) and table(directory, "cgroup.events").get("frozen") == 1
 
 
-def below(directory: str) -> list[str]:
-    """Return the cgroup and all below it, the lowest first; [] where it is gone."""
-    found = []
-    for path, _, _ in os.walk(directory, topdown=False):
-        found.append(path)
-    return found if os.path.isdir(directory) else []
+def _open(name: str, above: int | None = None) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+
+
+def _below(directory: str) -> Iterator[tuple[int, str]]:
+    """Yield each cgroup below this one, the lowest first: its name, and a descriptor of the one above it.
+
+    A contained program may have made them deeper than a path or the interpreter's stack goes.  None can be moved: the
+    way up is the way down.  Raises OSError where the cgroup is gone.
+    """
+    at = _open(directory)
+    names: list[str] = []
+    waiting = [_children(at)]
+    try:
+        while True:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                try:
+                    lower = _open(name, at)
+                except OSError:  # removed meanwhile
+                    continue
+                os.close(at)
+                at = lower
+                names.append(name)
+                waiting.append(_children(at))
+            elif names:
+                higher = _open("..", at)
+                os.close(at)
+                at = higher
+                waiting.pop()
+                yield at, names.pop()
+            else:
+                return
+    finally:
+        os.close(at)
+
+
+def _children(directory: int) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), reverse=True)
+    except OSError:  # removed meanwhile
+        return []
 
 
 def processes(directory: str) -> list[int]:
     """Return the processes in the cgroup and below it."""
-    found = []
-    for path in reversed(below(directory)):
-        try:
-            content = read(path, "cgroup.procs")
-        except OSError as error:
-            # Removed meanwhile; or threaded, whose processes are listed further up.
-            if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
-                continue
-            raise
-        found += [int(word) for word in content.split()]
-    return found
+    try:
+        found = [_processes(name, above) for above, name in _below(directory)]
+    except FileNotFoundError:
+        return []
+    return [pid for members in (_processes(directory), *reversed(found)) for pid in members]
+
+
+def _processes(name: str, above: int | None = None) -> list[int]:
+    try:
+        descriptor = os.open(f"{name}/cgroup.procs", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=above)
+        with open(descriptor) as file:
+            return [int(word) for word in file.read().split()]
+    except OSError as error:
+        # Removed meanwhile; or threaded, whose processes are listed further up.
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return []
+        raise
 
 
 def freeze(directory: str, *, frozen: bool, seconds: float = FREEZE_SECONDS) -> None:
@@ -137,19 +180,29 @@ def remove(directory: str, seconds: float = REMOVE_SECONDS) -> None:
     pause = 0.001
     while True:
         busy = None
-        for path in below(directory):
-            try:
-                os.rmdir(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                busy = error
+        try:
+            for above, name in _below(directory):
+                busy = _remove(name, above) or busy
+        except FileNotFoundError:
+            return
+        busy = _remove(directory) or busy
         if busy is None:
             return
         if busy.errno not in (errno.EBUSY, errno.EINTR, errno.ENOTEMPTY) or time.monotonic() > end:
-            raise HostError(f"cannot remove {busy.filename}: {busy.strerror}") from busy
+            where = directory if busy.filename == directory else f"{directory}/…/{busy.filename}"
+            raise HostError(f"cannot remove {where}: {busy.strerror}") from busy
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+def _remove(name: str, above: int | None = None) -> OSError | None:
+    try:
+        os.rmdir(name, dir_fd=above)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def apply(directory: str, settings: Iterable[str]) -> None:

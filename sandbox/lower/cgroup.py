@@ -51,6 +51,9 @@ def place(path: str, own: str) -> tuple[str, str]:
     hierarchy, a relative one from the parent of our own, which has processes in it and so cannot share out.
     Raises SpecError, without the place in the spec.
     """
+    # It is written down as it stands, and read back: it must not be taken for another one then.
+    if any(character in '"\\\x7f' or character < " " for character in path + own):
+        raise SpecError(f"{path or own!a} has characters in it that no cgroup's name can have")
     if not path:
         return dirname(own) or "/", ""
     if not path.startswith("/"):

@@ -18,7 +18,7 @@ from sandbox.lower import (
     watch,
 )
 from sandbox.lower.host import Call, Case, Host, Origins
-from sandbox.lower.mount_options import target_of
+from sandbox.lower.mount_options import NODEV, NOEXEC, NOSUID, RDONLY, target_of
 from sandbox.plan.ops import (
     BindConsole,
     BindMount,
@@ -229,6 +229,7 @@ def _notify_mount(case: Case) -> list[Step]:
         source=case.call.notify_directory,
         target=NOTIFY_DIRECTORY,
         recursive=0,
+        set_attributes=RDONLY | NOSUID | NODEV | NOEXEC,  # as in runc; a socket can be written to all the same
         propagation=1 << 18,
         early=filesystem.opening(case),
     )

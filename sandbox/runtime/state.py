@@ -38,7 +38,10 @@ _ID_LENGTH = 255
 _HELD = '","held":true,'
 
 # What the directory of a container can hold.
-_MEMBERS = ("state.json.new", "plan", "plan.new", "start-gate", "config.json", "notify/notify.sock", "state.json")
+_FIRST = ("plan", "plan.new", "state.json.new")  # before there is a record
+# The record goes last: without one, a directory with more in it than one that was being written is not ours.
+_MEMBERS = ("start-gate", *_FIRST, "state.json")
+_DEPTH = 64  # of what a container may have left
 
 
 class Status:
@@ -109,13 +112,18 @@ class Record:
         self.started = int(_between(line, '"started":', ","))
         self.created = _between(line, '"created":"', '"')
         self.cgroup = _between(line, '"cgroup":"', '"')  # its directory, "" without one
+        if self.cgroup and (self.cgroup[0] != "/" or self.cgroup == "/"):
+            raise ValueError("by any other path what were ended would be the machine")
         self.held = line.endswith(_HELD)  # a sandbox, whose monitor has the lock
 
     def document(self) -> dict[str, Any]:
         """Return the whole of state.json: `ociVersion`, `bundle`, `rootfs`, `annotations`, `namespaces` …"""
         from sandbox.spec.quick import value  # late: neither `kill` nor `delete` owe it
 
-        document = value(self._text)
+        try:
+            document = value(self._text)
+        except ValueError:
+            document = None
         if not isinstance(document, dict):
             raise ContainerError("state.json is damaged", where=self.id)
         return document
@@ -258,11 +266,12 @@ class Place:
         try:
             record = self.record()
         except NoSuchContainer:
-            return True
+            return set(os.listdir(self.fd)).issubset(_FIRST)
         return record.pid == 0 or record.held
 
     def remove(self) -> None:
         """Remove the directory, whose lock we hold, and what it holds.  Raises ContainerError."""
+        _remove_tree("notify", self.fd)
         for name in _MEMBERS:
             try:
                 os.unlink(name, dir_fd=self.fd)
@@ -271,15 +280,32 @@ class Place:
             except OSError as error:
                 raise ContainerError(f"unlink {self.path}/{name}: {os.strerror(error.errno or 0).lower()}") from error
         try:
-            os.rmdir("notify", dir_fd=self.fd)
-        except FileNotFoundError:
-            pass
-        try:
             os.rmdir(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
             raise ContainerError(f"rmdir {self.path}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def _remove_tree(name: str, directory: int, depth: int = 0) -> None:
+    """Remove a directory, if it is there, and what a container may have left in it; of links only themselves."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        for entry in os.listdir(descriptor):
+            try:
+                os.unlink(entry, dir_fd=descriptor)
+            except OSError:
+                if depth < _DEPTH:
+                    _remove_tree(entry, descriptor, depth + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError:
+        return  # whoever removes the directory above says so
 
 
 def open_container(parent: str, name: str) -> tuple[Place, Record]:
