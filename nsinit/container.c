@@ -306,8 +306,8 @@ int container_make(struct container *container, const char *directory, const cha
 				return -1;
 			continue;
 		}
-		/* Between mkdir and flock somebody may take it for a left-over. */
-		if (!open_itself(container) && !container_lock(container))
+		/* Between mkdir and flock somebody may take it for a left-over, and a third have made another. */
+		if (!open_itself(container) && !container_lock(container) && is_bare(container->fd))
 			return 0;
 		close_fd(&container->fd);
 		container->fd = -1;

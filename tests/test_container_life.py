@@ -378,6 +378,25 @@ def test_of_many_that_create_one_wins(root: Path, bundle: Path) -> None:
         container.destroy()
 
 
+@needs("strace")
+def test_who_made_a_directory_that_another_took_away_does_not_take_a_thirds_for_it(
+    containers: Containers, bundle: Path, engine: Sandbox
+) -> None:
+    with containers.create("c", bundle):
+        pass  # the next one needs no interpreter
+    slowly = ["strace", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", "inject=mkdirat:delay_exit=4000000"]
+    with subprocess.Popen(
+        [*slowly, ENGINE, "--root", containers.root, "create", "c"],
+        cwd=bundle, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as first:  # fmt: skip
+        wait_until(lambda: os.path.exists(f"{containers.root}/containers/c"))
+        assert containers.list() == ()
+        assert not os.path.exists(f"{containers.root}/containers/c")
+        with containers.create("c", bundle) as container:
+            assert "already exists" in first.communicate(timeout=60)[1]
+            assert container.status() == Status.CREATED
+
+
 def test_of_two_that_start_one_wins(root: Path, bundle: Path) -> None:
     results: list[str] = []
 
