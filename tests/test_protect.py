@@ -178,6 +178,18 @@ def test_what_is_protected_withstands_and_nothing_stays_behind(sandbox: Sandbox,
 
 
 @needs("userns")
+def test_it_can_be_said_on_the_command_line(sandbox: Sandbox, project: Path) -> None:
+    (project / "there").touch()
+    script = "mkdir absent; echo x >there; ls"
+    result = sandbox("run", "--protect", "absent", "--protect", "there", "--", "sh", "-c", script)
+
+    assert result.stdout == "absent\nthere\n"
+    assert "File exists" in result.stderr
+    assert "Read-only file system" in result.stderr
+    assert listing(project) == ["there"]
+
+
+@needs("userns")
 def test_a_kept_plan_protects_too(sandbox: Sandbox, project: Path, profile: str) -> None:
     for _ in range(3):
         result = sandbox("run", "-p", profile, "--", "sh", "-c", "mkdir absent; ls -d absent; mkdir a")

@@ -51,6 +51,13 @@ OPTIONS = (
     Option("--read", "Let PATH be read inside.", "filesystem.read", metavar="PATH", repeat=True),
     Option("--write", "Let PATH be read and written inside.", "filesystem.write", metavar="PATH", repeat=True),
     Option("--hide", "Hide PATH, whatever else shows it.", "filesystem.hide", metavar="PATH", repeat=True),
+    Option(
+        "--protect",
+        "Let PATH be neither changed nor, where it is absent, made inside.",
+        "filesystem.protect",
+        metavar="PATH",
+        repeat=True,
+    ),
     Option("--tmp", "Put an empty directory, gone afterwards, at PATH.", "filesystem.tmp", metavar="PATH", repeat=True),
     Option(
         "--env",

@@ -205,7 +205,14 @@ def user_ids(text: str, where: str) -> dict[str, str]:
     return ids
 
 
-_LISTS = ("filesystem.read", "filesystem.write", "filesystem.hide", "filesystem.tmp", "environment.keep")
+_LISTS = (
+    "filesystem.read",
+    "filesystem.write",
+    "filesystem.hide",
+    "filesystem.protect",
+    "filesystem.tmp",
+    "environment.keep",
+)
 
 
 def _converted(raw: dict[str, Any], words: dict[Key, str]) -> dict[str, Any]:
