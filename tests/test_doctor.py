@@ -108,6 +108,18 @@ def test_what_breaks_the_main_job_is_named_by_doctor_and_run(
     assert cure in result.stderr.partition("\n  hint: ")[2]
 
 
+def test_the_last_words_are_what_fails_and_what_to_do_once(host: BrokenHost) -> None:
+    result = host("doctor", setup="echo 0 >/proc/sys/user/max_net_namespaces\n")
+    lines = result.stdout.splitlines()
+
+    assert result.returncode == 1
+    assert lines[-3:-1] == [
+        f"sandbox does not work here: net namespace, {MAIN_JOB}",
+        "    because user.max_net_namespaces is 0",
+    ]
+    assert lines[-1].endswith("sysctl user.max_net_namespaces=15000")
+
+
 def test_what_hangs_on_another_failure_is_not_blamed(host: BrokenHost) -> None:
     _, without_net = host.doctor(setup="echo 0 >/proc/sys/user/max_net_namespaces\n")
     _, without_mnt = host.doctor(setup="echo 0 >/proc/sys/user/max_mnt_namespaces\n")

@@ -22,6 +22,7 @@ SCHEMA = 1
 _MARKS: dict[State, str] = {"ok": "✓", "warn": "!", "fail": "✗", "n/a": "-"}
 _PLAIN_MARKS: dict[State, str] = {"ok": "ok", "warn": "warning", "fail": "FAILED", "n/a": "-"}
 _STYLES: dict[State, str] = {"ok": "green", "warn": "yellow", "fail": "bold red", "n/a": "dim"}
+_TO_DO = "to do: "
 _TRIAL_SECONDS = 5.0
 _NAME_WIDTH = 20
 _SMALLEST = 32  # below this many columns for words, they stand below the name
@@ -97,12 +98,17 @@ def _refusal(said: str) -> tuple[str, Cause]:
 # --- as text ---
 
 
+def _explained(cause: Cause) -> Iterator[str]:
+    if cause.why:
+        yield printable(f"because {cause.why}")
+    if cause.cure:
+        yield printable(f"{_TO_DO}{cause.cure}")
+
+
 def _lines(finding: Finding, *, verbose: bool) -> Iterator[tuple[str, str]]:
     """Give what stands below a finding: a style, and the words."""
-    if finding.cause.why:
-        yield "", printable(f"because {finding.cause.why}")
-    if finding.cause.cure:
-        yield "bold", printable(f"to do: {finding.cause.cure}")
+    for words in _explained(finding.cause):
+        yield "bold" if words.startswith(_TO_DO) else "", words
     if verbose and finding.how:
         yield "dim", f"tried: {finding.how}"
 
@@ -144,12 +150,19 @@ def _show_plain(group: Group, verbose: bool) -> None:  # noqa: FBT001 (one of tw
 
 
 def _show_sum(groups: Sequence[Group]) -> None:
-    failed = [finding.name for group in groups for finding in group.findings if finding.state == "fail"]
+    failed = [finding for group in groups for finding in group.findings if finding.state == "fail"]
     warnings = sum(finding.state == "warn" for group in groups for finding in group.findings)
     also = {0: "", 1: "; 1 warning, about what only some need"}.get(
         warnings, f"; {warnings} warnings, about what only some need"
     )
-    print(f"sandbox does not work here: {', '.join(failed)}" if failed else f"sandbox works here{also}")
+    if not failed:
+        print(f"sandbox works here{also}")
+        return
+    # Again, as all above may have gone past.
+    print(f"sandbox does not work here: {', '.join(finding.name for finding in failed)}")
+    for cause in dict.fromkeys(finding.cause for finding in failed if finding.cause):
+        for words in _explained(cause):
+            print(f"    {words}")
 
 
 # --- as JSON ---

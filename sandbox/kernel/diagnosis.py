@@ -119,6 +119,8 @@ def closed_parent(path: str) -> Cause:
 
 def _no_state(op: Any, call: str, number: int, subject: str) -> Cause:
     if call == "flock" and number == errno.EEXIST:
+        if not (subject and os.path.isdir(f"{op.directory}/{subject}")):
+            return UNKNOWN  # it has just ended
         cure = f"a sandbox named {subject} is running; choose another name, or end it: sandbox kill {subject}"
         return Cause(cure=cure)
     return place.why_not(str(op.directory), number)
