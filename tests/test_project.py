@@ -302,10 +302,17 @@ def test_it_may_choose_a_profile_that_is_no_looser(world: Project) -> None:
 
 def test_a_looser_profile_is_named(world: Project) -> None:
     world.profile("more", 'extends = "mine"\n[network]\nmode = "host"')
+    world.write('extends = "more"\n[security]\nnested = true')
+    with pytest.raises(Untrusted) as caught:
+        world.run()
+    assert [line.partition(", ")[0] for line in caught.value.details] == [
+        f'~/project/{NAME}:1: extends: ~/.config/sandbox/profiles/more.toml:3: network.mode: "host"',
+        f"~/project/{NAME}:3: security.nested: true",
+    ]
     judged = world.judge('extends = "more"')
 
     assert [entry[:2] for entry in judged.loosenings] == [("extends", f"~/project/{NAME}:1: extends")]
-    assert judged.loosenings[0].wanted == '"more" has network.mode "host"'
+    assert judged.loosenings[0].wanted == '~/.config/sandbox/profiles/more.toml:3: network.mode: "host"'
 
 
 def test_a_profile_that_was_named_is_not_chosen_anew(world: Project) -> None:

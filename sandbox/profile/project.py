@@ -59,8 +59,11 @@ class Untrusted(ProfileError):  # noqa: N818 (what it says, as FileNotFoundError
             where=path,
             hint=f"to see it and decide: sandbox profile trust{named}\n{_WITHOUT}",
         )
+        # Of the profile that it extends one is enough here; all are shown when it is decided.
+        by_place = {entry.where if entry.key == "extends" else entry: entry for entry in reversed(found)}
         self.details = tuple(
-            f"{entry.where}: {entry.wanted}, where your profile has {entry.allowed}" for entry in found
+            f"{entry.where}: {entry.wanted}, where your profile has {entry.allowed}"
+            for entry in reversed(by_place.values())
         )
 
 
@@ -176,12 +179,10 @@ def lay_over(
         asked_by = place(own, ("extends",))
         chosen = (extends,) if isinstance(extends, str) else tuple(extends)
         after = read(chosen, view.cwd, view.inputs, asked_by=asked_by)
-        if more := tighten.compare(lay([*before, *over]), lay([*after, *over]), view):
-            others = f", and {len(more) - 1} more" if len(more) > 1 else ""
-            wanted = f'"{" and ".join(chosen)}" has {more[0].key} {more[0].wanted}{others}'
-            loosenings.append(
-                tighten.Loosening("extends", asked_by, wanted, f"{more[0].allowed} ({' and '.join(profiles)})")
-            )
+        loosenings += [
+            more._replace(key="extends", where=asked_by, wanted=f"{more.where}: {more.wanted}")
+            for more in tighten.compare(lay([*before, *over]), lay([*after, *over]), view)
+        ]
     layered = lay([*after, own, *over])
     return Judged(layered, loosenings + tighten.compare(lay([*after, *over]), layered, view))
 
