@@ -17,8 +17,10 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile import trust
 from sandbox.profile.environment import kept
 from sandbox.profile.expand import Expansion, expand
-from sandbox.profile.project import Found, Judged, Untrusted, lay_over, search
+from sandbox.profile.load import read
+from sandbox.profile.project import Found, Stack, Untrusted, lay_over, search
 from sandbox.profile.request import Eye, Request
+from sandbox.profile.tighten import Loosening
 from sandbox.spec.runtime import Spec
 
 NAME = ".sandbox.toml"
@@ -52,15 +54,17 @@ class Project(World):
         self.inputs = Inputs(environment=self.environment)
         return Eye(request or self.request(), self.inputs, str(self.state))
 
-    def found(self) -> Found | None:
+    def found(self) -> list[Found]:
         return search(self.eye().caller(), self.inputs)[0]
 
-    def judge(self, text: str, *, named: bool = False) -> Judged:
+    def judge(self, text: str) -> list[Loosening]:
         path = self.write(text)
-        return lay_over(Found(str(path), path.read_bytes()), ("mine",), (), self.eye().view(), named=named)
+        view = self.eye().view()
+        stack = Stack(read(("mine",), str(self.cwd), view.inputs), [])
+        return lay_over(Found(str(path), path.read_bytes()), stack, (), view, named=False)[1]
 
     def looser(self, text: str) -> list[str]:
-        return [entry.key for entry in self.judge(text).loosenings]
+        return [entry.key for entry in self.judge(text)]
 
     def run(self, request: Request | None = None) -> Expansion:
         self.inputs = Inputs(environment=self.environment)
@@ -75,22 +79,40 @@ def world(tmp_path: Path) -> Project:
 # --- where it is found ---
 
 
-def test_the_nearest_upwards_is_taken(world: Project) -> None:
-    assert world.found() is None
+def test_all_upwards_are_taken_the_outermost_first(world: Project) -> None:
+    assert world.found() == []
     outer = world.write("", world.project)
     world.cwd = world.project / "src"
-    assert world.found() == Found(str(outer), b"")
+    assert world.found() == [Found(str(outer), b"")]
     inner = world.write("[network]", world.cwd)
 
-    assert world.found() == Found(str(inner), b"[network]")
+    assert world.found() == [Found(str(outer), b""), Found(str(inner), b"[network]")]
+
+
+def test_one_further_down_does_not_do_away_with_another(world: Project) -> None:
+    """The program may write to where it was started, and plant one there."""
+    world.cwd = world.project / "src"
+    world.base('[filesystem]\nwrite = ["~/project"]')
+    world.write('[filesystem]\nhide = ["./secret"]', world.project)
+    world.write("", world.cwd)
+    view = world.view(world.run().spec)
+    assert "mask @/home/project/secret" in view
+    assert f"read @/home/project/{NAME}" in view
+    assert f"read @/home/project/src/{NAME}" in view
+
+    world.write('[filesystem]\nread = ["./../secret/key"]', world.cwd)
+    with pytest.raises(Untrusted):
+        world.run()
+    world.write('extends = "mine"', world.cwd)
+    assert "mask @/home/project/secret" in world.view(world.run().spec)
 
 
 def test_the_home_directory_is_no_project(world: Project) -> None:
     world.write("", world.home)
 
-    assert world.found() is None
+    assert world.found() == []
     world.cwd = world.home
-    assert world.found() is None
+    assert world.found() == []
 
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -123,7 +145,7 @@ def test_a_directory_that_others_may_write_ends_the_search(world: Project, mode:
     world.cwd = shared / "mine"
     found, note = search(world.eye().caller(), world.inputs)
 
-    assert found is None
+    assert found == []
     assert note == f"{shared}/{NAME} is passed over: its directory can be written by {words}"
 
 
@@ -132,7 +154,7 @@ def test_a_file_of_another_user_is_passed_over(world: Project) -> None:
     caller = world.eye().caller()
     found, note = search(caller._replace(uid=caller.uid + 1), world.inputs)
 
-    assert found is None
+    assert found == []
     assert note.endswith(f"its directory belongs to user {caller.uid}")
 
 
@@ -211,12 +233,12 @@ def test_what_only_tightens_needs_no_approval(world: Project, text: str) -> None
 def test_what_loosens_is_named_with_its_line(world: Project, text: str) -> None:
     judged = world.judge(text)
 
-    assert sorted({entry.key for entry in judged.loosenings}) == sorted(LOOSE[text])
-    for entry in judged.loosenings:
+    assert sorted({entry.key for entry in judged}) == sorted(LOOSE[text])
+    for entry in judged:
         assert entry.where.startswith(f"~/project/{NAME}:"), entry
     with pytest.raises(Untrusted) as caught:
         world.run()
-    assert len(caught.value.details) == len(judged.loosenings)
+    assert len(caught.value.details) == len(judged)
     assert "sandbox profile trust" in caught.value.hint
 
 
@@ -311,8 +333,8 @@ def test_a_looser_profile_is_named(world: Project) -> None:
     ]
     judged = world.judge('extends = "more"')
 
-    assert [entry[:2] for entry in judged.loosenings] == [("extends", f"~/project/{NAME}:1: extends")]
-    assert judged.loosenings[0].wanted == '~/.config/sandbox/profiles/more.toml:3: network.mode: "host"'
+    assert [entry[:2] for entry in judged] == [("extends", f"~/project/{NAME}:1: extends")]
+    assert judged[0].wanted == '~/.config/sandbox/profiles/more.toml:3: network.mode: "host"'
 
 
 def test_a_profile_that_was_named_is_not_chosen_anew(world: Project) -> None:
@@ -350,12 +372,14 @@ def test_exactly_what_was_approved_is_in_force(world: Project) -> None:
 
     with pytest.raises(Untrusted):
         world.run(world.request("mine", named=True))  # it was shown over the default, not over this
-    copy = world.write('[network]\nmode = "host"', world.project / "src")
+    content = path.read_bytes()
+    path.unlink()
+    world.write(content.decode(), world.project / "src")
     world.cwd = world.project / "src"
     with pytest.raises(Untrusted):
         world.run()
-    copy.unlink()
-    path.write_bytes(path.read_bytes() + b"\n")
+    world.cwd = world.project
+    path.write_bytes(content + b"\n")
     with pytest.raises(Untrusted):
         world.run()
 

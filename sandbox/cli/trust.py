@@ -11,28 +11,39 @@ from sandbox.errors import ProfileError, UsageError, printable
 from sandbox.kernel.state import state_dir
 from sandbox.plan.inputs import Inputs
 from sandbox.profile import trust as approvals
-from sandbox.profile.load import tilde
-from sandbox.profile.project import Found, lay_over, search, take, whole
+from sandbox.profile.load import read, tilde
+from sandbox.profile.project import Found, Stack, lay_over, search, whole
 from sandbox.profile.request import Eye
 from sandbox.profile.rules import PROJECT_FILE
+from sandbox.profile.tighten import Loosening
 
 
 def trust(file: str | None, named: tuple[str, ...], *, yes: bool) -> None:
-    """Show what the file loosens, ask, and keep the approval of the bytes that were shown."""
+    """Show what the files loosen, ask, and keep the approval of the bytes that were shown.
+
+    Without `file` all that a run here would find; with it, that one, over those further up.
+    """
     inputs = Inputs()
     eye = Eye(request({"profile": named}), inputs, state_dir(inputs))
     found = _find(file, eye)
-    shown = printable(tilde(found.path, inputs))
-    base, profiles = named or (DEFAULT_PROFILE,), whole(named, eye.request.cwd)
-    judged = lay_over(found, base, (), eye.view(), named=bool(named))
-    if not judged.loosenings:
-        print(f"{shown} needs no approval: it asks for nothing beyond {' and '.join(base)}")
+    view, profiles = eye.view(), whole(named, eye.request.cwd)
+    stack = Stack(read(named or (DEFAULT_PROFILE,), view.cwd, inputs), [])
+    for entry in found:
+        stack, loosenings = lay_over(entry, stack, (), view, named=bool(named))
+        if file is None or entry is found[-1]:
+            _decide(entry, loosenings, profiles, inputs, yes=yes)
+
+
+def _decide(found: Found, loosenings: list[Loosening], profiles: tuple[str, ...], inputs: Inputs, *, yes: bool) -> None:
+    shown, base = printable(tilde(found.path, inputs)), " and ".join(profiles or (DEFAULT_PROFILE,))
+    if not loosenings:
+        print(f"{shown} needs no approval: it asks for nothing beyond {base}")
         return
     if approvals.is_trusted(found.path, found.content, profiles, inputs):
         print(f"{shown} is trusted already")
         return
-    print(f"{shown} asks for more than {' and '.join(base)} allows:\n")
-    rows = ((entry.where.rpartition("/")[2], entry.wanted, entry.allowed) for entry in judged.loosenings)
+    print(f"{shown} asks for more than {base} allows:\n")
+    rows = ((entry.where.rpartition("/")[2], entry.wanted, entry.allowed) for entry in loosenings)
     show_table(("where", "asks for", "instead of"), rows)
     print()
     if not yes and not _agreed():
@@ -51,7 +62,7 @@ def _agreed() -> bool:
 def untrust(file: str | None) -> None:
     """Take back every approval of the file, whatever it holds now, or whether it is there at all."""
     inputs = Inputs()
-    path = _path(file) if file else _find(None, Eye(request({}), inputs, state_dir(inputs))).path
+    path = _path(file) if file else _find(None, Eye(request({}), inputs, state_dir(inputs)))[-1].path
     if not approvals.untrust(path, inputs):
         raise ProfileError(
             "was not trusted", where=tilde(path, inputs), hint="see what is: sandbox profile trust --list"
@@ -80,11 +91,15 @@ def _state(entry: approvals.Approval, inputs: Inputs) -> str:
     return "in force" if same else "changed since: not trusted"
 
 
-def _find(file: str | None, eye: Eye) -> Found:
-    if file:
-        return take(_path(file), eye.caller(), eye.inputs)
-    found, note = search(eye.caller(), eye.inputs)
-    if found is None:
+def _find(file: str | None, eye: Eye) -> list[Found]:
+    """Return the files upwards from here, or from the one that was named, which is the last then."""
+    caller = eye.caller()
+    path = _path(file) if file else f"{caller.cwd}/{PROJECT_FILE}"
+    found, note = search(caller._replace(cwd=os.path.dirname(path)), eye.inputs)
+    if file and (not found or found[-1].path != path):
+        reason = "No such file or directory" if not os.path.lexists(path) else note or "no run takes it"
+        raise ProfileError(reason, where=path, hint=f"name a project's {PROJECT_FILE}, or its directory")
+    if not found:
         raise ProfileError(note or f"there is no {PROJECT_FILE} here, nor above", hint="name the file")
     return found
 

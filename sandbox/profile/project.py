@@ -1,7 +1,7 @@
 """The profile that a project brings: `.sandbox.toml`, found upwards from the working directory.
 
-Decides which file is taken, and what becomes of it.  Whoever wrote it may be anybody: a stranger whose project was
-cloned, or the contained program itself, in an earlier run.  So it may only tighten what the user's profile allows
+Decides which files are taken, and what becomes of them.  Whoever wrote it may be anybody: a stranger whose project was
+cloned, or the contained program itself, in an earlier run.  So each may only tighten what the user's profile allows
 (`tighten`), unless the user has approved exactly this content (`trust`).
 """
 
@@ -42,11 +42,11 @@ class Caller(NamedTuple):
     state_dir: str
 
 
-class Judged(NamedTuple):
-    """A project's file, laid over the profiles that it asks for or that the user named."""
+class Stack(NamedTuple):
+    """What a project's file is laid over."""
 
-    layered: Layered
-    loosenings: list[Loosening]  # what it asks for beyond them
+    base: list[Layer]
+    projects: list[Layer]  # the files of directories further up
 
 
 class Untrusted(ProfileError):  # noqa: N818 (what it says, as FileNotFoundError does)
@@ -67,13 +67,16 @@ class Untrusted(ProfileError):  # noqa: N818 (what it says, as FileNotFoundError
         )
 
 
-def search(caller: Caller, inputs: Inputs) -> tuple[Found | None, str]:
-    """Return the nearest file upwards from the working directory, and what is to be said of one that was passed over.
+def search(caller: Caller, inputs: Inputs) -> tuple[list[Found], str]:
+    """Return the files upwards from the working directory, the outermost first, and what is to be said of one that was
+    passed over.
 
+    All of them count: one that the contained program puts into a directory further down must not do away with another.
     Looked into are directories that belong to the caller alone, below the home directory if it is met, and on the file
     system of the working directory.  Elsewhere others could have put one: in /tmp, or on a stick.  The home directory
     itself is no project.  Raises ProfileError for a file there that others could have written.
     """
+    found: list[Found] = []
     directory, device = caller.cwd, None
     while directory not in ("/", caller.home):
         path = f"{directory}/{NAME}"
@@ -82,15 +85,15 @@ def search(caller: Caller, inputs: Inputs) -> tuple[Found | None, str]:
             if status is None or (device is not None and status.st_dev != device):
                 break
             if refusal := _not_ours(status, caller, inputs):
-                return None, _passed_over(path, refusal, inputs)
+                return found, _passed_over(path, refusal, inputs)
             if _is_stub(path, caller.state_dir):
                 inputs.absent(path)
             elif inputs.node(path) is not None:
-                return _take(path, caller, inputs), ""
+                found.insert(0, _take(path, caller, inputs))
         except OSError as error:
             raise ProfileError(f"cannot be read: {error.strerror}", where=path, hint=_WITHOUT) from error
         directory, device = os.path.dirname(directory), status.st_dev
-    return None, ""
+    return found, ""
 
 
 def _is_stub(path: str, state_dir: str) -> bool:
@@ -101,24 +104,6 @@ def _is_stub(path: str, state_dir: str) -> bool:
 def _passed_over(path: str, refusal: str, inputs: Inputs) -> str:
     status = inputs.node(path)
     return "" if status is None else f"{tilde(path, inputs)} is passed over: its directory {refusal}"
-
-
-def take(path: str, caller: Caller, inputs: Inputs) -> Found:
-    """Return the file at `path`, which is absolute, if a run would take it there.  Raises ProfileError."""
-    directory = os.path.dirname(path)
-    if os.path.basename(path) != NAME:
-        raise ProfileError(f"is not called {NAME}", where=path, hint=f"name a project's {NAME}, or its directory")
-    if os.path.realpath(directory) != directory:
-        directory = os.path.realpath(directory)
-        path = f"{directory}/{NAME}"
-    try:
-        status = inputs.node(directory)
-        refusal = "No such file or directory" if status is None else _not_ours(status, caller, inputs)
-        if status is None or refusal:
-            raise ProfileError(f"its directory {refusal}" if status else refusal, where=path)
-        return _take(path, caller, inputs)
-    except OSError as error:
-        raise ProfileError(f"cannot be read: {error.strerror}", where=path) from error
 
 
 def _take(path: str, caller: Caller, inputs: Inputs) -> Found:
@@ -159,9 +144,9 @@ def _is_private_group(gid: int, uid: int, inputs: Inputs) -> bool:
 
 
 def lay_over(
-    found: Found, profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], view: View, *, named: bool
-) -> Judged:
-    """Lay a project's file over `profiles`, and `options` over both, and say what that loosens.
+    found: Found, stack: Stack, options: tuple[tuple[str, str], ...], view: View, *, named: bool
+) -> tuple[Stack, list[Loosening]]:
+    """Lay a project's file over what there is, and `options` over both, and say what that loosens.
 
     `named`: the user has named the profiles, and not taken the default; the file then has no say in them.
     Raises ProfileError.
@@ -172,35 +157,38 @@ def lay_over(
     own = own._replace(directory=os.path.dirname(found.path))
     _check(own)
     over = command_line(options)
-    before = after = read(profiles, view.cwd, view.inputs)
+    base, outer = stack.base, stack.projects
     loosenings: list[Loosening] = []
     extends = own.values.get("extends", [])
     if extends and not named:
         asked_by = place(own, ("extends",))
-        chosen = (extends,) if isinstance(extends, str) else tuple(extends)
-        after = read(chosen, view.cwd, view.inputs, asked_by=asked_by)
+        base = read(
+            (extends,) if isinstance(extends, str) else tuple(extends), view.cwd, view.inputs, asked_by=asked_by
+        )
         loosenings += [
             more._replace(key="extends", where=asked_by, wanted=f"{more.where}: {more.wanted}")
-            for more in tighten.compare(lay([*before, *over]), lay([*after, *over]), view)
+            for more in tighten.compare(lay([*stack.base, *outer, *over]), lay([*base, *outer, *over]), view)
         ]
-    layered = lay([*after, own, *over])
-    return Judged(layered, loosenings + tighten.compare(lay([*after, *over]), layered, view))
+    before, after = lay([*base, *outer, *over]), lay([*base, *outer, own, *over])
+    return Stack(base, [*outer, own]), loosenings + tighten.compare(before, after, view)
 
 
 def in_force(
-    found: Found, profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], view: View, *, named: bool
+    found: list[Found], profiles: tuple[str, ...], options: tuple[tuple[str, str], ...], view: View, *, named: bool
 ) -> Layered:
-    """Return the layers of a run with a project's file among them.
+    """Return the layers of a run with the projects' files among them.
 
-    Raises Untrusted if it loosens anything and was not approved, and ProfileError.
+    Raises Untrusted if one loosens anything and was not approved, and ProfileError.
     """
     from sandbox.profile.trust import is_trusted  # late: as above
 
-    judged = lay_over(found, profiles, options, view, named=named)
     over = whole(profiles, view.cwd) if named else ()
-    if judged.loosenings and not is_trusted(found.path, found.content, over, view.inputs):
-        raise Untrusted(tilde(found.path, view.inputs), judged.loosenings, profiles if named else ())
-    return judged.layered
+    stack = Stack(read(profiles, view.cwd, view.inputs), [])
+    for file in found:
+        stack, loosenings = lay_over(file, stack, options, view, named=named)
+        if loosenings and not is_trusted(file.path, file.content, over, view.inputs):
+            raise Untrusted(tilde(file.path, view.inputs), loosenings, profiles if named else ())
+    return lay([*stack.base, *stack.projects, *command_line(options)])
 
 
 def whole(profiles: tuple[str, ...], cwd: str) -> tuple[str, ...]:

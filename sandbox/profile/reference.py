@@ -38,8 +38,8 @@ A key that is not listed here is refused, as is a value of another type, with th
 
 ## A project's own profile
 
-A file `.sandbox.toml` in the working directory, or the nearest one above it, is laid over the profile, and the options of
-the command line over both. In it `.` is the directory of the file. Whoever wrote it may be a stranger, or the command
+A file `.sandbox.toml` in the working directory, and in those above it, is laid over the profile, the outermost first, and
+the options of the command line over all. In it `.` is the directory of the file. Whoever wrote it may be a stranger, or the command
 itself in an earlier run, so by itself it may only *tighten*: hide, show read-only or empty what was writable, drop
 variables, lower limits, `mode = "none"`, `seccomp = "strict"`. What allows more than the profile does is named with its
 line, and nothing runs, until you have approved it:

@@ -73,10 +73,11 @@ class Eye:
             from sandbox.profile import project  # late: an engine's bundle has none
 
             found, note = project.search(self.caller(), self.inputs)
-            if found is not None:
+            notes = (note,) if note else ()
+            if found:
                 named = request.project == "over"
-                return project.in_force(found, request.profiles, request.options, self.view(), named=named), ()
-            return load(request.profiles, request.options, request.cwd, self.inputs), (note,) if note else ()
+                return project.in_force(found, request.profiles, request.options, self.view(), named=named), notes
+            return load(request.profiles, request.options, request.cwd, self.inputs), notes
         return load(request.profiles, request.options, request.cwd, self.inputs), ()
 
     def caller(self) -> Caller:
