@@ -208,6 +208,8 @@ static void dev_entries(const char *top)
 			continue;
 		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 			fine |= !strcmp(known[i], entry->d_name);
+		/* By desktop-gpu, where there are such. */
+		fine |= !strncmp(entry->d_name, "nvidia", 6);
 		/* On a terminal it is that one. */
 		fine |= ttyname(0) && !strcmp(ttyname(0), below(top, entry->d_name));
 		if (!fine || S_ISBLK(about.st_mode))
