@@ -109,11 +109,11 @@ def parse(path: str, content: bytes) -> list[tuple[str, Range]]:
         where = f"{path}:{number}"
         fields = line.decode(errors="replace").split(":")
         if len(fields) != 3 or not fields[0]:
-            raise HostError('is not "name:start:count"', where=where, hint="correct the line with sudoedit")
+            raise HostError('is not "name:start:count"', where=where, hint="correct the line, as root")
         start, count = (_number(field, where) for field in fields[1:])
         if not count or start + count > ID_LIMIT:
             raise HostError(
-                f"{start} and {count} following are not ids", where=where, hint="correct the line with sudoedit"
+                f"{start} and {count} following are not ids", where=where, hint="correct the line, as root"
             )
         entries.append((fields[0], Range(start, count)))
     return entries
@@ -135,5 +135,5 @@ def free_range() -> str:
 def _number(text: str, where: str) -> int:
     # int() would also take "+1", " 1", "1_000" and digits of other scripts.
     if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise HostError(f'"{text}" is not a number', where=where, hint="correct the line with sudoedit")
+        raise HostError(f'"{text}" is not a number', where=where, hint="correct the line, as root")
     return int(text)

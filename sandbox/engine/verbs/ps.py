@@ -31,7 +31,9 @@ def _ps(options: list[str]) -> str:
             ["ps", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
         )
     except OSError as error:
-        raise HostError('exec: "ps": executable file not found in $PATH', hint="apt install procps") from error
+        from sandbox.kernel.probe.distribution import install  # late: for a refusal alone
+
+        raise HostError('exec: "ps": executable file not found in $PATH', hint=install("ps")) from error
     if result.returncode:
         raise HostError(f"exit status {result.returncode}: {result.stdout}")
     return result.stdout

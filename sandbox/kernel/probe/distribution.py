@@ -22,6 +22,7 @@ _PACKAGES = {
     "newuidmap": ("uidmap", "shadow-utils", "shadow", "shadow", "shadow-subids"),
     "libseccomp": ("libseccomp2", "libseccomp", "libseccomp", "libseccomp2", "libseccomp"),
     "pasta": ("passt", "passt", "passt", "passt", "passt"),
+    "ps": ("procps", "procps-ng", "procps-ng", "procps", "procps-ng"),
 }
 _NIX = {
     "newuidmap": "security.shadow.enable = true;",
