@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 NO_SKIP = os.environ.get("SANDBOX_NO_SKIP", "") not in ("", "0")
 BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox")
 
+# Whoever runs us in the background may ignore what a terminal sends, and what is ignored stays so across execve(2).
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+    signal.signal(_number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Everything that no profile may show; `home` puts the test's secret into each.
 SECRETS = (
     ".ssh/id_ed25519",

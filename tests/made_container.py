@@ -17,6 +17,8 @@ from typing import Any
 
 from needs import own_cgroup
 
+from sandbox import Container
+
 SLEEPER = ("unshare", "--user", "--map-root-user", "--pid", "--mount", "--fork", "--kill-child", "--")
 
 
@@ -28,6 +30,21 @@ def started(pid: int) -> int:
 def children(pid: int) -> list[int]:
     """Return the children of a process."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def catches(pid: int, number: int) -> bool:
+    """Has the process a handler for the signal by now?"""
+    mask = int(Path(f"/proc/{pid}/status").read_text().partition("SigCgt:\t")[2].split()[0], 16)
+    return bool(mask >> (number - 1) & 1)
+
+
+def commands(container: Container) -> list[str]:
+    """Return what the processes in it are by now, sorted."""
+    found = []
+    for pid in container.processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return sorted(found)
 
 
 class Maker:

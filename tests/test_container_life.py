@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from bundle_world import make_bundle, write_config
 from conftest import BINARY, Sandbox, descendants
+from made_container import commands
 from needs import CHECKOUT, needs
 
 from sandbox import Container, Containers, Process, Status
@@ -336,8 +337,7 @@ def test_exec_in_a_paused_container(containers: Containers, bundle: Path) -> Non
 def test_all_are_signalled(containers: Containers, bundle: Path) -> None:
     write_config(bundle, "sh", "-c", "trap 'wait; exit 5' TERM; sleep 1000 & sleep 1000 & wait")
     with containers.run("c", bundle) as container:
-        wait_until(lambda: len(container.processes()) == 3)
-        time.sleep(0.1)
+        wait_until(lambda: commands(container) == ["sh", "sleep", "sleep"])
         container.signal(signal.SIGTERM, all=True)
         assert container.wait(10) == 5
 
@@ -539,11 +539,15 @@ def test_ps_of_a_container(engine: Sandbox, bundle: Path) -> None:
 
 @needs("cgroup2")
 def test_events_until_the_end(engine: Sandbox, bundle: Path) -> None:
-    write_config(bundle, "sleep", "0.5")
     leave(engine, "run", "-d", "c")
-    shown = engine("events", "--interval", "100ms", "c", check=True).stdout.splitlines()
-    assert len(shown) >= 2
-    assert {json.loads(line)["type"] for line in shown} == {"stats"}
+    process = engine.popen("events", "--interval", "100ms", "c")
+    assert process.stdout is not None
+    for _ in range(2):
+        assert json.loads(process.stdout.readline())["type"] == "stats"
+    engine("kill", "c", "KILL", check=True)
+    rest, _ = process.communicate(timeout=20)
+    assert {json.loads(line)["type"] for line in rest.splitlines()} <= {"stats"}
+    assert process.returncode == 0
     engine("delete", "c", check=True)
 
 

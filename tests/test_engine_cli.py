@@ -18,7 +18,7 @@ import pytest
 from conftest import BINARY, Sandbox
 from hypothesis import given
 from hypothesis import strategies as st
-from made_container import Maker, making
+from made_container import Maker, catches, making
 from needs import needs
 
 from sandbox.engine import command_line
@@ -570,9 +570,10 @@ def test_kill(engine: Sandbox, running: Callable[..., int], word: str, status: i
 def test_kill_with_an_empty_word_is_with_term(engine: Sandbox, maker: Maker) -> None:
     pid = maker.process(("sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.02; done"))
     maker.record("c", pid=pid)
-    time.sleep(0.3)
+    end = time.monotonic() + 20
+    while not catches(pid, signal.SIGTERM):
+        assert time.monotonic() < end
     engine("kill", "c", "", check=True)
-    end = time.monotonic() + 5
     while json.loads(engine("state", "c", check=True).stdout)["status"] != "stopped":
         assert time.monotonic() < end
     result = engine("kill", "c")

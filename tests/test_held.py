@@ -233,7 +233,10 @@ def test_an_engine_cannot_take_the_name_of_a_sandbox(
 
 def test_of_two_that_want_one_name_one_gets_it(sandbox: Sandbox, runtime_dir: Path) -> None:
     for _ in range(10):
-        running = [sandbox.popen("run", "--name", "one", "sleep", "0.3") for _ in range(4)]
+        running = [sandbox.popen("run", "--name", "one", "cat", stdin=subprocess.PIPE) for _ in range(4)]
+        end = time.monotonic() + 60
+        while sum(process.poll() is not None for process in running) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
         results = [(process.communicate(timeout=60)[1], process.returncode) for process in running]
 
         assert sorted(status for _, status in results) == [0, 125, 125, 125], results

@@ -92,12 +92,12 @@ def test_ctrl_c_reaches_the_command(sandbox: Sandbox, terminal: Terminal) -> Non
 
 
 def test_the_window_size_follows(sandbox: Sandbox, terminal: Terminal) -> None:
-    process = terminal.start(sandbox, "run", "sh", "-c", "echo up; read x; stty size")
+    process = terminal.start(
+        sandbox, "run", "sh", "-c", 'echo up; until stty size | grep "50 132"; do sleep 0.05; done'
+    )
     terminal.expect("up")
     terminal.resize(50, 132)
     process.send_signal(signal.SIGWINCH)
-    time.sleep(0.2)
-    terminal.type("\n")
     terminal.expect("50 132")
 
     assert process.wait(20) == 0
@@ -201,9 +201,19 @@ def test_the_end_of_piped_input_ends_a_line_that_was_begun(sandbox: Sandbox) -> 
     assert "<end>" in result.stdout
 
 
+def wait_until_full(reader: int) -> None:
+    """Wait until nothing is added any more to what waits in a pipe."""
+    before, waiting, end = -1, 0, time.monotonic() + 20
+    while waiting != before or not waiting:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+        before, waiting = waiting, struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+
+
 def test_a_reader_that_stands_still_does_not_make_us_deaf(sandbox: Sandbox) -> None:
     process = sandbox.popen("run", "--tty", "yes")
-    time.sleep(1)  # the pipe is full by now
+    assert process.stdout is not None
+    wait_until_full(process.stdout.fileno())
     process.terminate()
 
     assert process.wait(20) == 128 + signal.SIGTERM
