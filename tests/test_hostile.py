@@ -17,6 +17,7 @@ import pytest
 from conftest import Sandbox
 from hostile_world import PROMISES, SHIPPED, Ground, catalogue, may_write, promises, spec_of, start_directory, verdicts
 from needs import needs
+from test_exec_options import Containers
 
 pytestmark = needs("userns", "gcc")
 
@@ -217,6 +218,29 @@ def test_a_hostile_program_in_a_plain_container(
     ground.assert_untouched()
     if network == "own":
         ground.assert_silence()
+
+
+@needs("sandbox_oci")
+def test_a_hostile_program_that_joins_a_container(ground: Ground, tmp_path: Path) -> None:
+    made = Containers(tmp_path)
+    (tmp_path / "rootfs/bin/hostile").write_bytes(ground.program.read_bytes())
+    (tmp_path / "rootfs/bin/hostile").chmod(0o6755)
+    spec = json.loads((tmp_path / "config.json").read_text())
+    fixed = {"destination": str(ground.fixed), "type": "bind", "source": str(ground.fixed), "options": ["rbind", "ro"]}
+    made.change(mounts=[*spec["mounts"], fixed], linux__namespaces=[*spec["linux"]["namespaces"], {"type": "network"}])
+    given = promises(json.loads((tmp_path / "config.json").read_text()))
+    words = ground.words(given, writable=False)
+    try:
+        made.start()
+        state = f"{tmp_path}/state-{Path(made.program).name}"
+        result = ground.let_loose([made.program, "--root", state, "exec", made.id, "/bin/hostile", *words])
+    finally:
+        made("delete", "--force", made.id)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert_held(ground, verdicts(result.stdout))
+    ground.assert_untouched()
+    ground.assert_silence()
 
 
 # Where nothing holds, as root in namespaces in which nothing was shut, each of these succeeds on any machine.
