@@ -168,7 +168,7 @@ static int join(const struct visit *visit, struct container *container, const st
 		return monitor_end(&monitor);
 	if (!monitor.ready && is_ending(&monitor))
 		return -1;
-	return python_explain(visit->self, plan_fd, &monitor.failure, visit->command);
+	return python_explain(visit->self, plan_fd, &monitor.failure, -1, visit->command);
 }
 
 int exec_launch(const char *self, char *const argv[])

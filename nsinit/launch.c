@@ -17,10 +17,10 @@
 #include "exec.h"
 #include "exit.h"
 #include "inputs.h"
-#include "monitor.h"
 #include "options.h"
 #include "plan.h"
 #include "python.h"
+#include "sandbox.h"
 #include "sys.h"
 
 #define KEY_MAX 65536
@@ -214,7 +214,7 @@ int launch_main(char *const argv[])
 	launch_name_plan(key.bytes, key.size, name);
 	int plan_fd = launch_state_directory(state) ? launch_find_plan(&plan, state, key.bytes, key.size, name) : -1;
 	if (plan_fd >= 0)
-		return monitor_run(&plan, plan_fd, self, command);
+		return sandbox_run(&plan, plan_fd, self, command);
 	return python_take_over(self, key_file(&key), name, command - argv - 1, argv + 1);
 }
 
@@ -234,5 +234,5 @@ int launch_plan_main(char *const argv[])
 			strerror(errno));
 		return EXIT_OWN_FAILURE;
 	}
-	return monitor_run(&plan, plan_fd, self, argv + 3);
+	return sandbox_run(&plan, plan_fd, self, argv + 3);
 }

@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "exit.h"
 #include "hooks.h"
 #include "listener.h"
 #include "notify.h"
@@ -53,48 +52,6 @@ void monitor_answer(struct monitor *monitor, const struct sync_message *answer, 
 		return;
 	monitor_fail(monitor, OP_ISOLATE, "sendmsg", subject);
 	shutdown(monitor->sync_fd, SHUT_WR);
-}
-
-static void print_notices(const struct plan *plan)
-{
-	for (const struct plan_op *op = plan_next(plan, NULL); op; op = plan_next(plan, op))
-		if (op->code == OP_NOTICE)
-			dprintf(2, "sandbox: %s\n", plan_text(plan, ((const struct plan_notice *)op)->text));
-}
-
-static void register_sandbox(struct monitor *monitor)
-{
-	const struct plan_container *op = (const struct plan_container *)plan_find(monitor->plan, OP_CONTAINER);
-
-	if (!op || !op->held)
-		return;
-	const char *directory = plan_text(monitor->plan, op->directory), *id = plan_text(monitor->plan, op->id);
-	switch (state_register(&monitor->registered, directory, id)) {
-	case STATE_OK:
-		return;
-	case STATE_IN_USE:
-		errno = EEXIST;
-		monitor_fail(monitor, OP_CONTAINER, "flock", id);
-		break;
-	case STATE_FAILED:
-		monitor_fail(monitor, OP_CONTAINER, "mkdir", directory);
-		break;
-	}
-	/* Not ours to remove. */
-	container_close(&monitor->registered);
-}
-
-/* Signals are held back by now: what is made is removed.  They lie beside the registrations. */
-void monitor_take_stubs(struct monitor *monitor)
-{
-	const struct plan_op *failed;
-	const char *call;
-
-	if (monitor->registered.parent_fd < 0 || monitor->process_fd >= 0)
-		return;
-	cleanup_fd int state_fd = openat(monitor->registered.parent_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (stubs_take(&monitor->stubs, monitor->plan, state_fd, &failed, &call) < 0)
-		monitor_fail_at(monitor, failed, call, "");
 }
 
 /* --- while it runs ---------------------------------------------------------------------------------- */
@@ -223,6 +180,7 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_READY:
 		monitor->ready = true;
 		deadline_start(monitor);
+		report_begin(&monitor->report);
 		if (monitor->registered.fd >= 0)
 			state_admit(&monitor->registered, monitor->plan, monitor->plan_fd);
 		release_streams(&monitor->relay);
@@ -334,7 +292,7 @@ static void collect(struct monitor *monitor, int *status)
 	struct signalfd_siginfo info;
 
 	for (int tries = 0; tries < COLLECT_TRIES; tries++) {
-		pid_t pid = waitpid(monitor->init, status, known ? WNOHANG : 0);
+		pid_t pid = wait4(monitor->init, status, known ? WNOHANG : 0, &monitor->report.usage);
 
 		if (pid > 0 || (pid < 0 && errno != EINTR))
 			return;
@@ -354,6 +312,7 @@ void monitor_finish(struct monitor *monitor)
 		if (monitor->failed)
 			kill(monitor->init, SIGKILL);
 		collect(monitor, &status);
+		report_end(&monitor->report);
 		while (take_message(monitor))
 			;
 	}
@@ -401,35 +360,4 @@ int monitor_end(const struct monitor *monitor)
 {
 	end_as_interrupted(monitor);
 	return monitor_exit_status(monitor);
-}
-
-int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
-{
-	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
-	struct monitor monitor = MONITOR_INITIALIZER;
-
-	monitor.plan = plan;
-	monitor.plan_fd = plan_fd;
-	monitor.self = self;
-	monitor.command = command;
-	print_notices(plan);
-	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
-		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
-	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	if (!monitor.failed && deadline_prepare(&monitor) < 0)
-		monitor_fail(&monitor, OP_TIME_LIMIT, "timerfd_create", "");
-	if (!monitor.failed)
-		register_sandbox(&monitor);
-	if (!monitor.failed)
-		monitor_start(&monitor);
-	if (!monitor.failed)
-		monitor_attend(&monitor, GOAL_END);
-	monitor_finish(&monitor);
-	if (monitor.failed)
-		return python_explain(self, plan_fd, &monitor.failure, command);
-	if (monitor.deadline.reached) {
-		deadline_explain(&monitor);
-		return EXIT_TIMED_OUT;
-	}
-	return monitor_end(&monitor);
 }

@@ -9,6 +9,7 @@
 #include "deadline.h"
 #include "plan.h"
 #include "relay.h"
+#include "report.h"
 #include "stubs.h"
 #include "sync.h"
 
@@ -37,6 +38,7 @@ struct monitor {
 	pid_t init; /* our child, to be waited for */
 	struct relay relay;
 	struct deadline deadline;
+	struct report report;
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
 	bool created; /* it waits at the start gate */
@@ -53,7 +55,7 @@ struct monitor {
 enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
-	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, \
+	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, .report = { .directory_fd = -1 }, \
 	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
@@ -67,6 +69,3 @@ bool monitor_has_reaper(const struct monitor *monitor);
 int monitor_exit_status(const struct monitor *monitor);
 int monitor_end(const struct monitor *monitor);
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status);
-
-/* Run a sandbox from its start to its end, and return the command's exit status. */
-int monitor_run(const struct plan *plan, int plan_fd, const char *self, char *const command[]);

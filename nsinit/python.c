@@ -174,16 +174,21 @@ int python_refuse(const char *self, int plan_fd, const struct sync_message *fail
 	return execute_engine(self, 0, "sandbox.engine.refusal", first, words);
 }
 
-int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[])
+int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd,
+		   char *const command[])
 {
-	char fd[16], index[16], error[16], subject[sizeof(failure->subject)];
-	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, NULL };
+	char fd[16], index[16], error[16], report[16], subject[sizeof(failure->subject)];
+	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, report,
+				NULL };
 	sigset_t none;
 
 	snprintf(fd, sizeof(fd), "%d", plan_fd);
 	snprintf(index, sizeof(index), "%u", failure->failed_index);
 	snprintf(error, sizeof(error), "%u", failure->number);
+	snprintf(report, sizeof(report), "%d", report_fd);
 	fcntl(plan_fd, F_SETFD, 0);
+	if (report_fd >= 0)
+		fcntl(report_fd, F_SETFD, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execute(self, QUICK, "sandbox.cli.refusal", first, command);

@@ -14,7 +14,7 @@ int python_take_over(const char *self, int key_fd, const char *plan_name, long c
 void python_restore_signals(int signals);
 
 /* Let Python put a failure into words; returns an exit status. */
-int python_explain(const char *self, int plan_fd, const struct sync_message *failure, char *const command[]);
+int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd, char *const command[]);
 
 /* The same for engines, whose call is `words`, of whose descriptors `descriptors` from 3 on are the command's: make the
  * plan and come back; do all that the call asks for; say why it was refused. */

@@ -58,12 +58,12 @@ def request(values: Values) -> Request:
     options: list[tuple[str, str]] = []
     for option in OPTIONS:
         if option.key and (option.negatable or values.get(option.field) is not False):
-            options += [(option.key, text) for text in _texts(values.get(option.field))]
+            options += [(option.key, text) for text in texts(values.get(option.field))]
     try:
         directory = os.getcwd()
     except OSError as error:
         raise UsageError(f"the working directory is gone: {error.strerror}", hint="go to another one: cd ~") from error
-    profiles = tuple(_texts(values.get("profile")))
+    profiles = tuple(texts(values.get("profile")))
     return Request(
         profiles=profiles or (DEFAULT_PROFILE,),
         options=tuple(options),
@@ -74,7 +74,8 @@ def request(values: Values) -> Request:
     )
 
 
-def _texts(value: object) -> list[str]:
+def texts(value: object) -> list[str]:
+    """Return the value of an option as its texts."""
     if value is None:
         return []
     if isinstance(value, bool):

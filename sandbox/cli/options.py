@@ -100,6 +100,7 @@ OPTIONS = (
         "limits.timeout_grace",
         metavar="DURATION",
     ),
+    Option("--report", "Write a report of the run to FILE, as JSON.", "report.file", metavar="FILE"),
     Option("--strict", "Fail where a limit cannot be had, rather than warn.", "limits.strict"),
     Option(
         "--tty",

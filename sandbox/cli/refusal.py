@@ -3,7 +3,9 @@ why on this host, and what to do.
 
 Executed by the monitor (`nsinit/python.c`) when everything has been cleaned up:
 
-    PLAN_FD INDEX CALL ERRNO SUBJECT COMMAND…
+    PLAN_FD INDEX CALL ERRNO SUBJECT REPORT_FD COMMAND…
+
+REPORT_FD is the directory in which a report is to be, as it was found before anything ran; -1: none is.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Print the failure, and exit with the status that it has."""
-    descriptor, index, call, number, subject, *command = sys.argv[1:]
+    descriptor, index, call, number, subject, report, *command = sys.argv[1:]
     from sandbox.plan.encode import decode
 
     with open(int(descriptor), "rb") as file:
@@ -35,6 +37,15 @@ def main() -> None:
         step = plan.steps[min(int(index), len(plan.steps) - 1)]
         error = refusal(step, call, int(number), subject)
     print(describe(error), file=sys.stderr)
+    if int(report) >= 0:
+        from sandbox.plan.ops import Report
+        from sandbox.runtime.report import of_failure, write  # late: hardly any run has one
+
+        asked = next(step.op for step in plan.steps if isinstance(step.op, Report))
+        try:
+            write(of_failure(error, command, asked.record.encode("utf-8", "replace")), int(report), asked.path)
+        except HostError as other:
+            print(describe(other), file=sys.stderr)
     sys.exit(error.exit_code)
 
 

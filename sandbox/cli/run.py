@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sandbox.cli.command_line import Call, Values, request
-from sandbox.errors import HostError, UsageError, say_notes
+from sandbox.cli.command_line import DEFAULT_PROFILE, Call, Values, request, texts
+from sandbox.errors import HostError, SandboxError, UsageError, describe, say_notes
 from sandbox.kernel.state import keep_plan, plan_in_memory
 from sandbox.plan.encode import encode
 from sandbox.runtime.compilation import compile_request
@@ -20,7 +20,17 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
     if not command:
         raise UsageError("no command was given", hint="sandbox run [OPTIONS] [--] COMMAND [ARG…]")
     started = time.monotonic()
-    compilation = compile_request(request(values), key=call.key)
+    try:
+        compilation = compile_request(request(values), key=call.key)
+    except SandboxError as error:
+        if values.get("report") and not values.get("dry_run"):
+            from sandbox.runtime.report import write_early  # late: for this option alone
+
+            try:
+                write_early(error, command, str(values["report"]), texts(values.get("profile")) or (DEFAULT_PROFILE,))
+            except HostError as other:
+                print(describe(other), file=sys.stderr)
+        raise
     say_notes(compilation.expansion.notes)
     if values.get("dry_run"):
         from sandbox.cli.explain import show  # late: for this option alone

@@ -24,24 +24,41 @@ _CURES = {
 def notices(case: Case) -> list[Step]:
     """Say of each limit of a sandbox that is asked for and not in force."""
     resources = case.linux.resources
-    asked = []
     if resources is not None:
-        asked = [(f"linux.resources.{key}", cure) for key, cure in _CURES.items() if getattr(resources, key)]
         for key in ("block_io", "hugepage_limits", "network", "rdma", "unified"):
             if getattr(resources, key):
                 raise SpecError("is not supported", where=case.origins[f"linux.resources.{key}"], hint="leave it out")
     if case.linux.cgroups_path:
         raise SpecError("is not supported", where=case.origins["linux.cgroupsPath"], hint="leave it out")
-    if asked and annotation(case.spec, "strict") == "true":
+    places = [place for place, _, _ in asked(case)]
+    cures = [_CURES[place.rpartition(".")[2]] for place in places]
+    if places and annotation(case.spec, "strict") == "true":
         raise SpecError(
-            f"not in force yet: {', '.join(case.origins[place] for place, _ in asked)}",
+            f"not in force yet: {', '.join(case.origins[place] for place in places)}",
             where=case.origins["annotations.strict"],
-            hint="\n".join(cure for _, cure in asked),
+            hint="\n".join(cures),
         )
     return [
-        Step(Notice(text=f"warning: {case.origins[place]}: is not in force yet\n  hint: {cure}"), case.origins[place])
-        for place, cure in asked
+        Step(Notice(text=f"warning: {case.origins[place]}: {NOT_IN_FORCE}\n  hint: {cure}"), case.origins[place])
+        for place, cure in zip(places, cures, strict=True)
     ]
+
+
+NOT_IN_FORCE = "is not in force yet"
+
+
+def asked(case: Case) -> list[tuple[str, str, str]]:
+    """Return place in the spec, key and value of each limit of a sandbox that would need a cgroup."""
+    resources = case.linux.resources
+    found = []
+    if resources is not None and resources.memory:
+        found.append(("linux.resources.memory", "limits.memory", str(resources.memory.limit)))
+    if resources is not None and resources.cpu:
+        quota, period = resources.cpu.quota, resources.cpu.period
+        found.append(("linux.resources.cpu", "limits.cpus", f"{quota / period:g}" if quota and period else "?"))
+    if resources is not None and resources.pids:
+        found.append(("linux.resources.pids", "limits.pids", str(resources.pids.limit)))
+    return found
 
 
 def place(path: str, own: str) -> tuple[str, str]:

@@ -95,6 +95,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         record.container(case),
         *filesystem.absent(case),
         *watch.time_limit(case),
+        *watch.report(case),
         *process.environment(case),
         *filesystem.root(case),
         *filesystem.mounts(case),

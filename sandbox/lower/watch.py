@@ -1,13 +1,19 @@
-"""What the monitor watches over while the command runs: its time."""
+"""What the monitor watches over while the command runs: its time, and what there is to report."""
 
 from __future__ import annotations
 
-from sandbox.plan.ops import Step, TimeLimit
-from sandbox.spec.annotations import annotation
+from sandbox.lower.cgroup import NOT_IN_FORCE, asked
+from sandbox.lower.record import json_value
+from sandbox.plan.ops import Report, Step, TimeLimit
+from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sandbox.lower.host import Case
+
+UNLIMITED = 2**64 - 1
 
 
 def time_limit(case: Case) -> list[Step]:
@@ -26,3 +32,61 @@ def time_limit(case: Case) -> list[Step]:
 
 def _milliseconds(seconds: str) -> int:
     return max(0, round(float(seconds) * 1000))
+
+
+def report(case: Case) -> list[Step]:
+    """Say at the end how it went, and what was in force."""
+    path = annotation(case.spec, "report")
+    if not path:
+        return []
+    record = {
+        "profiles": texts(case.spec, "profiles"),
+        "cwd": case.process.cwd,
+        "settings": [dict(zip(_MEMBERS, row, strict=True)) for row in _settings(case)],
+    }
+    operation = Report(
+        path=path, record=_unicode(json_value(record)[1:-1]), failure=f"the report cannot be written to {path}"
+    )
+    return [Step(operation, case.origins["annotations.report"])]
+
+
+def _unicode(text: str) -> str:
+    """Return `text` as JSON may have it; a name can hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_MEMBERS = ("name", "asked", "origin", "enforced", "why")
+
+
+def _settings(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
+    """Yield name, value, origin, whether it is in force and, if not, why.
+
+    What isolates is in force, or nothing is started.
+    """
+    process, origins = case.process, case.origins
+    user = process.user
+    granted = process.capabilities.bounding if process.capabilities else []
+    namespaces = [entry.type for entry in case.linux.namespaces]
+    rows = [
+        ("user", f"{user.uid}:{user.gid}", origins["process.user"]),
+        ("network.mode", "none" if "network" in namespaces else "host", origins["linux.namespaces"]),
+        ("namespaces", " ".join(namespaces), "every sandbox has them"),
+        ("security.seccomp", annotation(case.spec, "seccomp", "off"), origins["linux.seccomp"]),
+        ("security.no_new_privs", json_value(bool(process.no_new_privileges)), origins["process.noNewPrivileges"]),
+        ("security.capabilities", " ".join(granted), origins["process.capabilities"]),
+        ("security.nested", annotation(case.spec, "nested", "false"), origins["annotations.nested"]),
+        ("process.init", annotation(case.spec, "init", "false"), origins["annotations.init"]),
+    ]
+    for index, limit in enumerate(process.rlimits):
+        name = limit.type.removeprefix("RLIMIT_").lower()
+        values = ["unlimited" if value == UNLIMITED else str(value) for value in (limit.soft, limit.hard)]
+        rows.append((f"limits.rlimits.{name}", ":".join(values), origins[f"process.rlimits[{index}]"]))
+    if annotation(case.spec, "timeout"):
+        rows.append(("limits.timeout", annotation(case.spec, "timeout"), origins["annotations.timeout"]))
+        rows.append(
+            ("limits.timeout_grace", annotation(case.spec, "timeoutGrace"), origins["annotations.timeoutGrace"])
+        )
+    for row in rows:
+        yield (*row, True, "")
+    for place, key, value in asked(case):
+        yield (key, value, origins[place], False, NOT_IN_FORCE)

@@ -225,6 +225,18 @@ class KeepAbsent(Op):
     content: Text = ""
 
 
+@op(0x51, MONITOR)
+class Report(Op):
+    """Write a report of the run to `path`; where that fails at the end, say `failure`.
+
+    `record` is JSON without its braces: the members that are known beforehand.
+    """
+
+    path: Text
+    record: Text
+    failure: Text
+
+
 @op(0x50, MONITOR)
 class TimeLimit(Op):
     """Ask everything inside to end after `milliseconds`, counted from the command's start, kill it `grace` later, and

@@ -142,6 +142,7 @@ class _Expander(Eye):
             self._annotate("timeoutGrace", limits.grace(self.profile.limits.timeout_grace, where), where)
         if self.profile.limits.strict:
             self._annotate("strict", "true", self.layered.origin("limits", "strict").text)
+        self._report()
         process = Process(
             terminal=section.tty is True,
             user=self._user(),
@@ -160,6 +161,17 @@ class _Expander(Eye):
                 raise ProfileError(f"{section.nice} is not a nice value", where=where, hint="write -20 to 19")
             process.scheduler = Scheduler(policy="SCHED_OTHER", nice=section.nice)
         return process
+
+    def _report(self) -> None:
+        if self.profile.report.file is None:
+            return
+        origin = self.layered.origin("report", "file")
+        if self.profile.report.file == "-":
+            raise ProfileError("a report goes into a file", where=origin.text, hint="name one: --report report.json")
+        # Resolved when the run starts, in nsinit: the plan may be older than a symlink on the way.
+        self._annotate("report", self.vocabulary.single(self.profile.report.file, origin), origin.text)
+        name = self.profile.security.seccomp or "default"
+        self._annotate("seccomp", name, self.layered.origin("security", "seccomp").text)
 
     def _note_capabilities(self) -> None:
         names = self.profile.security.capabilities

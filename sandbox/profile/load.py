@@ -28,6 +28,7 @@ _SPELLINGS = {
     "environment": "--env",
     "environment.keep_all": "--keep-env",
     "limits.timeout_grace": "--timeout-grace",
+    "report.file": "--report",
 }
 
 

@@ -201,6 +201,20 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class ReportSection(Section, frozen=True, kw_only=True):
+    """What is written down of a run; `docs/report.md` has its form."""
+
+    file: Annotated[
+        str | None,
+        Meta(
+            description="Write a report there when the run has ended, in place of what was there: as JSON, what was asked for and "
+            "what of it was in force, how it ended, and what it used. Choose a place that is not writable inside: what the "
+            "command may write next to it, it may write there, too.",
+            examples=['file = "~/reports/build.json"'],
+        ),
+    ] = None
+
+
 class UserSection(Section, frozen=True, kw_only=True):
     """Who the command is inside. Outside it is always you."""
 
@@ -327,6 +341,7 @@ class Profile(Section, frozen=True, kw_only=True):
     environment: EnvironmentSection = EnvironmentSection()
     network: NetworkSection = NetworkSection()
     limits: LimitsSection = LimitsSection()
+    report: ReportSection = ReportSection()
     user: UserSection = UserSection()
     security: SecuritySection = SecuritySection()
     process: ProcessSection = ProcessSection()

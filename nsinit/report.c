@@ -1,0 +1,183 @@
+/* The report of a run, written when everything inside has ended.
+ *
+ * The directory is opened before anything runs, and the file is made in it under a name that nobody knows, and renamed: no
+ * path is resolved again, and no symlink that the contained program has put there is followed. */
+#define _GNU_SOURCE
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exit.h"
+#include "json.h"
+#include "monitor.h"
+#include "sys.h"
+
+static const struct plan_report *asked(const struct monitor *monitor)
+{
+	return (const struct plan_report *)plan_find(monitor->plan, OP_REPORT);
+}
+
+static int open_directory(struct report *report, const char *path)
+{
+	const char *name = strrchr(path, '/');
+	char directory[PATH_MAX];
+	struct stat status;
+
+	if (!name || !name[1] || strlen(name + 1) > NAME_MAX || (size_t)(name - path) >= sizeof(directory) - 1) {
+		errno = EINVAL;
+		return -1;
+	}
+	strcpy(report->name, name + 1);
+	memcpy(directory, path, (size_t)(name - path) + 1);
+	directory[name - path + 1] = 0;
+	report->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (report->directory_fd < 0 || faccessat(report->directory_fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		return -1;
+	if (fstatat(report->directory_fd, report->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -1;
+	/* To put a file in the place of a device or a directory is hardly what was meant. */
+	if (!S_ISREG(status.st_mode)) {
+		errno = S_ISDIR(status.st_mode) ? EISDIR : S_ISLNK(status.st_mode) ? ELOOP : EEXIST;
+		return -1;
+	}
+	return 0;
+}
+
+void report_prepare(struct monitor *monitor)
+{
+	const struct plan_report *op = asked(monitor);
+
+	if (!op || open_directory(&monitor->report, plan_text(monitor->plan, op->path)) == 0)
+		return;
+	monitor_fail(monitor, OP_REPORT, "open", plan_text(monitor->plan, op->path));
+	close_fd(&monitor->report.directory_fd);
+	monitor->report.directory_fd = -1;
+}
+
+void report_begin(struct report *report)
+{
+	if (report->directory_fd < 0)
+		return;
+	clock_gettime(CLOCK_REALTIME, &report->began);
+	clock_gettime(CLOCK_MONOTONIC, &report->clock);
+}
+
+void report_end(struct report *report)
+{
+	if (report->directory_fd >= 0)
+		clock_gettime(CLOCK_MONOTONIC, &report->ended);
+}
+
+static void put_time(struct json *json, const char *member, const struct timespec *time)
+{
+	char text[64];
+	struct tm utc;
+	size_t length;
+
+	if (!gmtime_r(&time->tv_sec, &utc))
+		memset(&utc, 0, sizeof(utc));
+	length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(text + length, sizeof(text) - length, ".%06ldZ", time->tv_nsec / 1000);
+	json_raw(json, member);
+	json_text(json, text);
+}
+
+static struct timespec since(const struct timespec *from, const struct timespec *to)
+{
+	struct timespec result = { .tv_sec = to->tv_sec - from->tv_sec, .tv_nsec = to->tv_nsec - from->tv_nsec };
+
+	if (result.tv_nsec < 0)
+		result.tv_sec--, result.tv_nsec += 1000000000;
+	return result;
+}
+
+static void put_exit(struct json *json, const struct monitor *monitor, int status)
+{
+	bool by_signal = WIFSIGNALED(monitor->status);
+
+	json_raw(json, ",\"exit\":{\"status\":");
+	json_number(json, status);
+	json_raw(json, ",\"code\":");
+	if (by_signal)
+		json_raw(json, "null,\"signal\":"), json_number(json, WTERMSIG(monitor->status));
+	else
+		json_number(json, WEXITSTATUS(monitor->status)), json_raw(json, ",\"signal\":null");
+	json_raw(json, monitor->deadline.reached ? ",\"timed_out\":true}" : ",\"timed_out\":false}");
+}
+
+static void put_usage(struct json *json, const struct report *report)
+{
+	struct timespec wall = since(&report->clock, &report->ended);
+
+	json_raw(json, ",\"usage\":{\"wall\":");
+	json_seconds(json, wall.tv_sec, wall.tv_nsec / 1000);
+	json_raw(json, ",\"user\":");
+	json_seconds(json, report->usage.ru_utime.tv_sec, report->usage.ru_utime.tv_usec);
+	json_raw(json, ",\"system\":");
+	json_seconds(json, report->usage.ru_stime.tv_sec, report->usage.ru_stime.tv_usec);
+	json_raw(json, ",\"largest_resident\":");
+	json_number(json, report->usage.ru_maxrss * 1024ll);
+	json_raw(json, "}");
+}
+
+static bool compose(int fd, const struct monitor *monitor, int status)
+{
+	const struct report *report = &monitor->report;
+	struct timespec wall = since(&report->clock, &report->ended), ended = report->began;
+	struct json json = { .fd = fd };
+
+	ended.tv_sec += wall.tv_sec + (ended.tv_nsec + wall.tv_nsec >= 1000000000);
+	ended.tv_nsec = (ended.tv_nsec + wall.tv_nsec) % 1000000000;
+	json_raw(&json, "{\"schema\":1,\"id\":");
+	json_text(&json, monitor->registered.id);
+	json_raw(&json, ",\"command\":[");
+	for (char *const *word = monitor->command; *word; word++) {
+		if (word > monitor->command)
+			json_raw(&json, ",");
+		json_text(&json, *word);
+	}
+	json_raw(&json, "],");
+	json_raw(&json, plan_text(monitor->plan, asked(monitor)->record));
+	put_time(&json, ",\"started\":", &report->began);
+	put_time(&json, ",\"ended\":", &ended);
+	put_exit(&json, monitor, status);
+	put_usage(&json, report);
+	json_raw(&json, ",\"error\":null}\n");
+	json_flush(&json);
+	errno = json.error;
+	return !json.failed;
+}
+
+static int write_report(const struct monitor *monitor, int status)
+{
+	uint64_t random;
+	char temporary[64];
+	int directory_fd = monitor->report.directory_fd;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -1;
+	snprintf(temporary, sizeof(temporary), ".sandbox-report-%016llx", (unsigned long long)random);
+	cleanup_fd int fd = openat(directory_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	if (compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
+		return 0;
+	int error = errno;
+	unlinkat(directory_fd, temporary, 0);
+	errno = error;
+	return -1;
+}
+
+/* The exit status stays what it is: of the command, not of its report. */
+void report_write(const struct monitor *monitor, int status)
+{
+	if (monitor->report.directory_fd >= 0 && write_report(monitor, status) < 0)
+		dprintf(2, "sandbox: %s: %s\n", plan_text(monitor->plan, asked(monitor)->failure), strerror(errno));
+}

@@ -1,0 +1,127 @@
+"""The report of a run: its form, and the report of a run that never was.
+
+nsinit writes that of a command that was started (`nsinit/report.c`); of one that was not, there is little to
+say but why, and Python has the words.  `docs/report.md` describes the form to people.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from sandbox.errors import HostError, SandboxError
+
+SCHEMA = 1
+
+
+class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that was asked for, and whether it was in force."""
+
+    name: str
+    asked: str
+    origin: str
+    enforced: bool
+    why: str = ""
+
+
+class Exit(Struct, frozen=True, forbid_unknown_fields=True):
+    """How it ended: `status` is that of `sandbox run`, the others are the command's."""
+
+    status: int
+    code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+
+
+class Usage(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds, and bytes."""
+
+    wall: float = 0
+    user: float = 0
+    system: float = 0
+    largest_resident: int = 0
+
+
+class Failure(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the command was not started."""
+
+    message: str
+    cause: str = ""
+    hint: str = ""
+
+
+class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole document."""
+
+    schema: int
+    id: str = ""
+    command: list[str]
+    profiles: list[str]
+    cwd: str
+    settings: list[Setting] = []
+    started: str | None = None
+    ended: str
+    exit: Exit
+    usage: Usage = Usage()
+    error: Failure | None = None
+
+
+def of_failure(error: SandboxError, command: Sequence[str], record: bytes) -> Report:
+    """Return the report of a run that `error` has prevented; `record` is what the plan has of it."""
+    known = msgspec.json.decode(b"{" + record + b"}")
+    return Report(
+        schema=SCHEMA,
+        command=[word.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for word in command],
+        profiles=known["profiles"],
+        cwd=known["cwd"],
+        settings=msgspec.convert(known["settings"], list[Setting]),
+        ended=_now(),
+        exit=Exit(error.exit_code),
+        error=Failure(str(error), error.cause, error.hint),
+    )
+
+
+def _now() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
+
+
+def write(report: Report, directory_fd: int, path: str) -> None:
+    """Write `report` whole or not at all, as `nsinit/report.c` does.  Raises HostError."""
+    temporary = f".sandbox-report-{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=directory_fd)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(report) + b"\n")
+            os.rename(temporary, os.path.basename(path), src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        except OSError:
+            os.unlink(temporary, dir_fd=directory_fd)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str, error: OSError) -> HostError:
+    return HostError(
+        f"the report cannot be written to {path}: {error.strerror}", hint="name another file: --report FILE"
+    )
+
+
+def write_early(error: SandboxError, command: Sequence[str], path: str, profiles: Sequence[str]) -> None:
+    """Write the report of a run of which there is no plan.  Raises HostError."""
+    path = os.path.join(os.getcwd(), path)
+    record = msgspec.json.encode({"profiles": list(profiles), "cwd": os.getcwd(), "settings": []})[1:-1]
+    try:
+        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as refusal:
+        raise _unwritable(path, refusal) from refusal
+    try:
+        write(of_failure(error, command, record), directory, path)
+    finally:
+        os.close(directory)
