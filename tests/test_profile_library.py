@@ -106,9 +106,8 @@ def test_python(sandbox: Sandbox, home: Path, project: Path, tmp_path: Path) -> 
         )
         pip = f".venv/bin/pip install -q --no-build-isolation --no-binary :all: {index} markupsafe"
         in_order(sandbox, "python", (*options, f"python3 -m venv .venv; {pip}"))
-    pytest_there = (
-        f"PYTHONPATH={CHECKOUT}/.venv/lib/python3.11/site-packages .venv/bin/python -m pytest -q -p no:cacheprovider"
-    )
+    pytest_home = Path(pytest.__file__).parent.parent
+    pytest_there = f"PYTHONPATH={pytest_home} .venv/bin/python -m pytest -q -p no:cacheprovider"
     output = in_order(
         sandbox,
         "python",

@@ -1,4 +1,4 @@
-"""What a profile allows that is plainly weak: no mistake, but worth knowing.
+"""What a profile allows that is plainly weak, or says and takes back: no mistake, but worth knowing.
 
 Warned of is what undoes the sandbox, or lets what is inside reach further than its author may think; not what every
 profile of its kind needs.
@@ -38,6 +38,7 @@ _OPENING = {
 
 def weaknesses(layered: Layered, policy: Policy, home: str, label: str) -> Iterator[Finding]:
     """Yield a warning for each; `label` names the profile as a whole."""
+    yield from _contradictions(layered, policy)
     yield from _secrets(layered, label)
     yield from _network(layered, policy, home)
     yield from _executed(policy, home)
@@ -48,6 +49,28 @@ def weaknesses(layered: Layered, policy: Policy, home: str, label: str) -> Itera
 
 def _warning(where: str, message: str, hint: str) -> Finding:
     return finding(where, message, hint, severity="warning")
+
+
+def _contradictions(layered: Layered, policy: Policy) -> Iterator[Finding]:
+    """What one profile says and takes back."""
+    hidden = {(rule.path, rule.origin.layer): rule for rule in policy.rules if rule.access is Access.HIDE}
+    for rule in policy.rules:
+        other = hidden.get((rule.path, rule.origin.layer))
+        if other is not None and rule.access is not Access.HIDE:
+            yield _warning(
+                rule.origin.text, f"{rule.path} is hidden by {other.origin.text}, which wins", "leave one of them out"
+            )
+    section = layered.profile.environment
+    unset = {
+        (name, layered.origin("environment", "unset", index).layer): layered.origin("environment", "unset", index)
+        for index, name in enumerate(section.unset)
+    }
+    given = [(name, layered.origin("environment", "keep", index)) for index, name in enumerate(section.keep)]
+    given += [(name, layered.origin("environment", "set", name)) for name in section.set]
+    for name, origin in given:
+        if (name, origin.layer) in unset:
+            by = unset[name, origin.layer].text
+            yield _warning(origin.text, f"{name} is taken out by {by}, which wins", "leave one of them out")
 
 
 def _secrets(layered: Layered, label: str) -> Iterator[Finding]:
