@@ -149,6 +149,22 @@ def test_a_directory_that_others_may_write_ends_the_search(world: Project, mode:
     assert note == f"{shared}/{NAME} is passed over: its directory can be written by {words}"
 
 
+def test_another_file_system_ends_the_search(world: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("", world.project)
+    world.cwd = world.project / "src"
+    assert len(world.found()) == 1
+    node = Inputs.node
+
+    def elsewhere(self: Inputs, path: str) -> os.stat_result | None:
+        status = node(self, path)
+        if status is None or path != str(world.project):
+            return status
+        return os.stat_result((*status[:2], status.st_dev + 1, *status[3:10]))
+
+    monkeypatch.setattr(Inputs, "node", elsewhere)
+    assert world.found() == []
+
+
 def test_a_file_of_another_user_is_passed_over(world: Project) -> None:
     world.write('[network]\nmode = "host"')
     caller = world.eye().caller()
