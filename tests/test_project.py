@@ -235,6 +235,7 @@ LOOSE = {
     '[process]\numask = "0"': ["process.umask"],
     '[process]\numask = "x"': ["process.umask"],
     "[process]\nnice = -5": ["process.nice"],
+    '[report]\nfile = "./report.json"': ["report.file"],
     '[oci]\nhostname = "x"': ["oci"],
     '[[oci.hooks.poststop]]\npath = "/bin/true"': ["oci"],
 }
