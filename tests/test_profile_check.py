@@ -151,6 +151,12 @@ def test_a_document_that_cannot_be_read(sandbox: Sandbox, project: Path, text: b
     assert message in result.stdout
 
 
+def test_what_is_not_found_to_extend_is_not_called_weak(sandbox: Sandbox, project: Path) -> None:
+    (project / "a.toml").write_text('extends = "biuld"\n')
+
+    assert [row["severity"] for row in found(sandbox, "./a.toml", status=1)] == ["error"]
+
+
 def test_a_profile_that_is_not_there(sandbox: Sandbox) -> None:
     rows = found(sandbox, "biuld", "./none.toml", status=1)
 

@@ -113,7 +113,11 @@ def test_a_symlink_that_could_be_exchanged_is_refused(world: World) -> None:
 
     with pytest.raises(ProfileError, match=r"\.vscode is a symlink that can be changed inside") as caught:
         world.expand("p")
-    assert caught.value.hint
+    assert (
+        caught.value.hint == f"put what it leads to in its place, or let it be changed: --write {world.top}/srv/.vscode"
+    )
+    lifted = world.expand("p", options=(("filesystem.write", "@/srv/.vscode"),))
+    assert world.view(lifted.spec) == ["write @/srv"]
 
 
 def test_with_nested_it_would_not_hold_and_is_refused(world: World) -> None:

@@ -67,6 +67,8 @@ def _findings(name: str, asked: Request, contents: Mapping[str, bytes]) -> list[
     found, layered = examine(
         asked.profiles, asked.cwd, inputs, lambda layered: compile_request(asked, layered=layered), contents
     )
+    if any(entry.key.startswith("extends") for entry in found):
+        return found  # what is missing of it is not to be called weak
     return found + _weak(name, asked, layered, inputs)
 
 

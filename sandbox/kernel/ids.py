@@ -112,9 +112,7 @@ def parse(path: str, content: bytes) -> list[tuple[str, Range]]:
             raise HostError('is not "name:start:count"', where=where, hint="correct the line, as root")
         start, count = (_number(field, where) for field in fields[1:])
         if not count or start + count > ID_LIMIT:
-            raise HostError(
-                f"{start} and {count} following are not ids", where=where, hint="correct the line, as root"
-            )
+            raise HostError(f"{start} and {count} following are not ids", where=where, hint="correct the line, as root")
         entries.append((fields[0], Range(start, count)))
     return entries
 

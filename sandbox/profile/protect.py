@@ -45,12 +45,15 @@ def protect(policy: Policy, layered: Layered, vocabulary: Vocabulary, resolver: 
 
 
 def _protect(policy: Policy, path: str, found: Resolved, origin: Origin, resolver: Resolver) -> None:
+    lifting = (rule for rule in policy.rules if rule.access is Access.WRITE and rule.named == path)
+    if any(rule.origin.layer >= origin.layer for rule in lifting):
+        return
     for link in found.links:
         if policy.access(link.path) is Access.WRITE:
             raise ProfileError(
                 f"{link.path} is a symlink that can be changed inside, so that {path} would not stay what it is",
                 where=origin.text,
-                hint="put what it leads to in its place",
+                hint=f"put what it leads to in its place, or let it be changed: --write {path}",
             )
     if policy.access(found.real) is not Access.WRITE:
         return
