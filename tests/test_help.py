@@ -113,3 +113,18 @@ print(*sorted(sys.modules), file=sys.stderr)"""
     assert not modules & {"rich", "pydantic", "email", "pyroute2", "jeepney", "asyncio", "importlib_metadata"}
     assert "sandbox.profile.load" not in result.stderr.split()
     assert result.stdout.startswith("usage: sandbox run")
+
+
+def test_a_table_in_a_pipe_is_plain_and_needs_no_rich() -> None:
+    code = """
+import sys
+sys.modules["rich"] = None
+from sandbox.cli.tables import show_table
+show_table(("name", "from", "words"), [("a", "日本", "long " * 600), ("e\\u0301bcdef", "b\\x1b[31m", "")])"""
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.splitlines() == [
+        "name    from       words",
+        f"a       日本       {'long ' * 600}".rstrip(),
+        "e\u0301bcdef  b\\x1b[31m",
+    ]

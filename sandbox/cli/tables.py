@@ -5,33 +5,51 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console, RenderableType
-from rich.table import Table
-
 from sandbox.errors import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 PIPE_WIDTH = 2000  # of a pipe nobody knows the width, and whoever reads it folds it
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; its last column is the one that may be long."""
+    if not sys.stdout.isatty():
+        _show_plain([tuple(columns), *(tuple(map(printable, row)) for row in rows)])
+        return
+    from rich.console import Console  # late: for a terminal alone, 60 ms
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold", style="dim" if name == "from" else "")
     for row in rows:
         table.add_row(*map(printable, row))
-    if sys.stdout.isatty():
-        Console(highlight=False, markup=False, emoji=False).print(table)
-        return
-    console = Console(width=PIPE_WIDTH, highlight=False, markup=False, emoji=False, no_color=True)
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        print(line.rstrip())  # a column is as wide as its longest cell, and the last need not be
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def _show_plain(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell + " " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())  # a column is as wide as its longest cell, and the last need not be
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # late: most names are plain
+
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def show_lines(lines: Iterable[RenderableType]) -> None:
     """Print paragraphs: on a terminal folded and in colour."""
+    from rich.console import Console  # late: as above
+
     if sys.stdout.isatty():
         console = Console(highlight=False, markup=False, emoji=False)
         for line in lines:
