@@ -272,3 +272,20 @@ def test_a_directory_in_which_nothing_can_be_made_is_a_refusal(sandbox: Sandbox,
     assert result.stdout == ""
     assert "p.toml:4: filesystem.protect[1]: cannot keep" in result.stderr
     assert "Permission denied (mkdirat)" in result.stderr
+
+
+@needs("userns")
+@pytest.mark.leaves("processes")
+def test_killed_at_any_moment_nothing_stays_after_the_next_start(
+    sandbox: Sandbox, project: Path, profile: str, runtime_dir: Path
+) -> None:
+    sandbox("run", "-p", profile, "--", "true", check=True)
+    for delay in range(0, 30, 2):
+        process = sandbox.popen("run", "-p", profile, "--", "sleep", "60")
+        time.sleep(delay / 1000)
+        process.kill()
+        process.wait(10)
+    sandbox("run", "--", "true", check=True)
+
+    assert listing(project) == ["there"]
+    assert [path.name for path in (runtime_dir / "sandbox/stubs").iterdir()] == [".lock"]
