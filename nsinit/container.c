@@ -18,9 +18,7 @@
 #include "notify.h"
 #include "sys.h"
 
-#define COMMAND_MAX 4096 /* of what is written down of a command */
 #define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
-#define HELD "\",\"held\":true" /* behind the cgroup */
 
 /* The record goes last: without one, a directory with more in it than one that was being written is not ours. */
 static const char *const members[] = { "start-gate", "plan", "plan.new", "state.json.new", "state.json", NULL };
@@ -102,115 +100,6 @@ int container_unlock(const struct container *container)
 	return flock(container->fd, LOCK_UN);
 }
 
-/* The first line of state.json, read and written here alone; the rest of the file is the plan's. */
-static int read_record(struct container *container)
-{
-	char text[PATH_MAX + 1024];
-	int end = 0;
-	cleanup_fd int fd = openat(container->fd, "state.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (size < 0)
-		return -1;
-	text[size] = 0;
-	container->cgroup[0] = 0;
-	container->held = false;
-	if (sscanf(text, "{\"id\":\"%*255[^\"]\",\"pid\":%d,\"started\":%llu,\"created\":\"%39[^\"]\",\"cgroup\":\"%n", &container->pid,
-		   &container->started, container->created, &end) != 3 || !end) {
-		errno = EBADMSG;
-		return -1;
-	}
-	size_t length = strcspn(text + end, "\"");
-	if (length >= sizeof(container->cgroup)) {
-		errno = EBADMSG;
-		return -1;
-	}
-	/* By any other path what were ended would be the machine. */
-	if (length && (text[end] != '/' || length == 1)) {
-		errno = EBADMSG;
-		return -1;
-	}
-	memcpy(container->cgroup, text + end, length);
-	container->cgroup[length] = 0;
-	container->held = !strncmp(text + end + length, HELD, sizeof(HELD) - 1);
-	return 0;
-}
-
-/* Put `text` as a JSON string, or of a long one its beginning.  Bytes that are no UTF-8 stay what they are. */
-static size_t put_string(char *to, size_t room, const char *text)
-{
-	static const char more[] = "\xe2\x80\xa6";
-	size_t at = 0;
-
-	to[at++] = '"';
-	for (; *text && at + sizeof("\\u0000") + sizeof(more) < room; text++) {
-		unsigned char byte = (unsigned char)*text;
-
-		if (byte < ' ' || byte == 0x7f)
-			at += (size_t)sprintf(to + at, "\\u%04x", byte);
-		else if (byte == '"' || byte == '\\')
-			to[at++] = '\\', to[at++] = (char)byte;
-		else
-			to[at++] = (char)byte;
-	}
-	if (*text) {
-		/* Not half a character. */
-		while ((to[at - 1] & 0xc0) == 0x80)
-			at--;
-		if (to[at - 1] & 0x80)
-			at--;
-		at += (size_t)sprintf(to + at, more);
-	}
-	to[at++] = '"';
-	return at;
-}
-
-/* The member of state.json that only the call knows. */
-static size_t put_command(char to[COMMAND_MAX], char *const command[])
-{
-	size_t size = (size_t)sprintf(to, "\"args\":[");
-
-	for (char *const *word = command; *word && size + 32 < COMMAND_MAX; word++) {
-		if (word > command)
-			to[size++] = ',';
-		size += put_string(to + size, COMMAND_MAX - size - 8, *word);
-	}
-	return size + (size_t)sprintf(to + size, "],\n");
-}
-
-/* Of what a sandbox runs, `command`, the plan knows nothing; of a container NULL. */
-int container_record(struct container *container, const struct plan *plan, char *const command[])
-{
-	char text[PATH_MAX + 4 * COMMAND_MAX];
-	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
-	struct timespec now;
-	struct tm utc;
-
-	if (!op) {
-		errno = EBADMSG;
-		return -1;
-	}
-	if (!container->created[0]) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		gmtime_r(&now.tv_sec, &utc);
-		size_t length = strftime(container->created, sizeof(container->created), "%Y-%m-%dT%H:%M:%S", &utc);
-		snprintf(container->created + length, sizeof(container->created) - length, ".%09ldZ", now.tv_nsec);
-	}
-	container->started = container->pid ? process_start_time(container->pid, NULL) : 0;
-	cleanup_fd int fd = openat(container->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	const char *record = plan_text(plan, op->record);
-	size_t size = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s%s,\n",
-				       container->id, container->pid, container->started, container->created,
-				       container->cgroup, container->held ? HELD : "\"");
-	if (command)
-		size += put_command(text + size, command);
-	if (!write_whole(fd, text, size) || !write_whole(fd, record, strlen(record)) || !write_whole(fd, "\n", 1))
-		return -1;
-	return renameat(container->fd, "state.json.new", container->fd, "state.json");
-}
-
 /* Is there nothing in it but what somebody who was killed was about to write? */
 static bool is_bare(int directory_fd)
 {
@@ -233,7 +122,7 @@ static bool is_left_over(struct container *container)
 {
 	if (flock(container->fd, LOCK_EX | LOCK_NB) < 0 || !still_named(container))
 		return false;
-	if (read_record(container) < 0)
+	if (container_read_record(container) < 0)
 		return errno == ENOENT && is_bare(container->fd);
 	return container->pid == 0 || container->held;
 }
@@ -256,7 +145,7 @@ void container_clean(int parent_fd, const char *id)
 	if (open_itself(&container) < 0)
 		return;
 	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
-	cleanup_fd int process_fd = read_record(&container) < 0 ? -1 : container_process(&container);
+	cleanup_fd int process_fd = container_read_record(&container) < 0 ? -1 : container_process(&container);
 	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container) && !container.cgroup[0]) {
 		remove_members(&container);
 		unlinkat(parent_fd, id, AT_REMOVEDIR);
@@ -279,7 +168,7 @@ enum container_taken container_take(struct container *container, bool fresh)
 		return TAKEN;
 	}
 	/* Its process may just have ended, and its monitor be about to remove it; or there is none yet. */
-	cleanup_fd int process_fd = read_record(&other) < 0 ? -1 : container_process(&other);
+	cleanup_fd int process_fd = container_read_record(&other) < 0 ? -1 : container_process(&other);
 	bool is_there = process_fd >= 0 || (other.pid && !other.held);
 	close_fd(&other.fd);
 	return is_there ? TAKEN_BY_OTHER : TAKEN_FOR_NOW;
@@ -321,7 +210,7 @@ int container_open(struct container *container, const char *directory, const cha
 {
 	if (open_parent(container, directory, id) < 0 || open_itself(container) < 0)
 		return -1;
-	return read_record(container);
+	return container_read_record(container);
 }
 
 int container_keep_plan(const struct container *container, const struct plan *plan)
@@ -473,19 +362,4 @@ void container_close(struct container *container)
 	close_fd(&container->fd);
 	close_fd(&container->parent_fd);
 	container->fd = container->parent_fd = -1;
-}
-
-char *container_document(const struct plan *plan, const char *id, pid_t pid, enum container_status status,
-			 const char *created)
-{
-	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
-	char since[80] = "", *text = NULL;
-
-	if (*created) /* inside, nobody knows it */
-		snprintf(since, sizeof(since), ",\n  \"created\": \"%s\",\n  \"owner\": \"\"", created);
-	if (!op || asprintf(&text, "{\n  \"ociVersion\": \"%s\",\n  \"id\": \"%s\",\n  \"pid\": %d,\n  \"status\": \"%s\",\n%s%s\n}\n",
-			    plan_text(plan, op->oci_version), id, status == CONTAINER_STOPPED ? 0 : pid,
-			    container_status_name(status), plan_text(plan, op->identity), since) < 0)
-		return NULL;
-	return text;
 }

@@ -43,6 +43,7 @@ int container_unlock(const struct container *container);
 int container_keep_plan(const struct container *container, const struct plan *plan);
 int container_open_plan(const struct container *container);
 int container_read_plan(const struct container *container, struct plan *plan);
+int container_read_record(struct container *container);
 int container_record(struct container *container, const struct plan *plan, char *const command[]);
 enum container_taken container_take(struct container *container, bool fresh);
 void container_clean(int parent_fd, const char *id);

@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "container.h"
@@ -24,6 +26,7 @@
 #include "sys.h"
 
 #define END_PATIENCE_MS 500 /* for a sandbox that may be ending */
+#define LOOK_MS 50 /* the same, where the command's end may have another cause */
 
 struct visit {
 	const char *self; /* our own program */
@@ -123,13 +126,19 @@ static int leave_streams(void)
 	return error_fd;
 }
 
+static bool has_ended(const struct monitor *monitor, int patience)
+{
+	struct pollfd event = { .fd = monitor->process_fd, .events = POLLIN };
+
+	return poll(&event, 1, patience) == 1;
+}
+
 /* Did it fail because the sandbox is at its end?  Nobody enters one that dies, or lives on in it. */
 static bool is_ending(const struct monitor *monitor)
 {
 	bool suspect = !strcmp(monitor->failure.call, "setns") || !strcmp(monitor->failure.call, "init");
-	struct pollfd event = { .fd = monitor->process_fd, .events = POLLIN };
 
-	return poll(&event, 1, suspect ? END_PATIENCE_MS : 0) == 1;
+	return has_ended(monitor, suspect ? END_PATIENCE_MS : 0);
 }
 
 /* -1: it has ended, and nothing was run. */
@@ -164,8 +173,11 @@ static int join(const struct visit *visit, struct container *container, const st
 	monitor_finish(&monitor);
 	if (error_fd >= 0)
 		dup2(error_fd, 2); /* for the words to come */
-	if (!monitor.failed)
+	if (!monitor.failed) {
+		if (WIFSIGNALED(monitor.status) && WTERMSIG(monitor.status) == SIGKILL && has_ended(&monitor, LOOK_MS))
+			dprintf(2, "sandbox: %s has ended\n", container->id);
 		return monitor_end(&monitor);
+	}
 	if (!monitor.ready && is_ending(&monitor))
 		return -1;
 	return python_explain(visit->self, plan_fd, &monitor.failure, -1, visit->command);

@@ -235,7 +235,8 @@ def test_with_the_sandbox_what_joined_it_ends(running: Running, sandbox: Sandbox
     sandbox("kill", "one", "KILL", check=True)
 
     assert first.wait(20) == 137
-    assert process.wait(20) == 137
+    assert process.communicate(timeout=20)[1] == "sandbox: one has ended\n"
+    assert process.returncode == 137
 
 
 def test_what_it_leaves_goes_on_until_the_sandbox_ends(running: Running, sandbox: Sandbox, project: Path) -> None:
