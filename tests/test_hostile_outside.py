@@ -280,3 +280,36 @@ def test_what_runs_does_not_command_the_terminal(sandbox: Sandbox, project: Path
         assert result.stdout + result.stderr
         assert not {"\x1b", "\x07"} & set(result.stdout + result.stderr), words
     process.communicate("")
+
+
+PLACED = {
+    "symlink": "ln -s {victim} report.json",
+    "symlink to nothing": "ln -s {home}/made report.json",
+    "hard link": "ln fixed report.json",
+    "directory": "mkdir report.json",
+    "fifo": "mkfifo report.json",
+    "directory moved": "mkdir ../moved 2>/dev/null; cd ..; mv out away; ln -s {home} out",
+}
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["cold", "kept"])
+@pytest.mark.parametrize("script", PLACED.values(), ids=PLACED)
+def test_a_report_is_not_written_where_the_program_leads_it(
+    sandbox: Sandbox, home: Path, project: Path, script: str, kept: bool
+) -> None:
+    """It is written outside, with the user's rights, after the program could do what it liked to the directory."""
+    victim = home / "victim"
+    victim.write_text("mine")
+    (project / "out").mkdir()
+    (project / "out/fixed").write_text("fixed")
+    options = ("run", "--report", "./out/report.json", "sh", "-c")
+    if kept:
+        sandbox(*options, "true", check=True)
+        (project / "out/report.json").unlink()
+    before = sorted(home.iterdir())
+    result = sandbox(*options, f"cd out; {script.format(victim=victim, home=home)}; echo ran")
+
+    assert result.stdout == "ran\n", result.stderr
+    assert victim.read_text() == "mine"
+    assert sorted(home.iterdir()) == before
+    assert not [path for path in project.rglob("fixed") if path.read_text() != "fixed"]
