@@ -244,99 +244,6 @@ def test_what_a_container_left_with_the_notifications_goes_with_it(
     assert (victim / "file").read_text() == "precious"
 
 
-# --- files that are written and read ---
-
-
-@pytest.mark.parametrize("kind", ["symlink", "file", "fifo"])
-def test_a_pid_file_is_written_through_nothing_that_lies_there(world: World, kind: str) -> None:
-    victim, aside = world.bundle / "victim", world.bundle / ".pid"
-    victim.write_text("precious")
-    if kind == "symlink":
-        aside.symlink_to(victim)
-    elif kind == "file":
-        aside.write_text("left by another one, and longer")
-    else:
-        os.mkfifo(aside)
-
-    world.leave("create", "--pid-file", "pid", "c")
-
-    assert (world.bundle / "pid").read_text() == str(json.loads(world("state", "c").stdout)["pid"])
-    assert victim.read_text() == "precious"
-    assert not aside.exists()
-
-
-FOREIGN = ("config.json", "plan", "state.json.new", "notes.txt")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("list",), ("state", "foo"), ("delete", "foo"), ("delete", "-f", "foo"), ("kill", "foo"), ("create", "foo")],
-    ids=" ".join,
-)
-def test_what_others_keep_in_a_directory_that_is_named_as_the_root_stays(world: World, words: tuple[str, ...]) -> None:
-    """`--root ~` where there is a ~/containers."""
-    place = world.root / "containers"
-    place.mkdir(mode=0o700)
-    (place / "foo/sub").mkdir(parents=True)
-    for name in FOREIGN:
-        (place / "foo" / name).write_text("precious")
-    (place / "file").write_text("precious")
-    (place / "dangling").symlink_to("nowhere")
-
-    result = world(*words)
-
-    assert (result.returncode == 0) is (words in (("list",), ("delete", "-f", "foo"))), result.stderr
-    assert "Traceback" not in result.stderr
-    assert [(place / "foo" / name).read_text() for name in FOREIGN] == ["precious"] * len(FOREIGN)
-    assert world.names() == ["dangling", "file", "foo"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "not json\n", '{"id":"foo","pid":1,"started":1,"created":"x","cgroup":"/",\n', "\0" * 100],
-    ids=ascii,
-)
-@pytest.mark.parametrize(
-    "words",
-    [("list",), ("state", "foo"), ("delete", "-f", "foo"), ("kill", "foo"), ("exec", "foo", "true"), ("start", "foo")],
-    ids=" ".join,
-)
-def test_a_record_that_is_damaged_is_said_to_be(world: World, content: str, words: tuple[str, ...]) -> None:
-    place = world.root / "containers/foo"
-    place.parent.mkdir(mode=0o700)
-    place.mkdir(mode=0o700)
-    (place / "state.json").write_text(content)
-
-    result = world(*words)
-
-    assert result.returncode in (0, 1, 255)
-    assert "Traceback" not in result.stderr
-    assert result.stderr.count("\n") <= 2
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("state", "c"), ("kill", "c", "KILL"), ("delete", "-f", "c"), ("start", "c"), ("exec", "c", "true"), ("list",)],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("where", ["", "containers"], ids=["root", "containers"])
-def test_a_root_that_others_can_write_to_is_not_gone_by(world: World, words: tuple[str, ...], where: str) -> None:
-    """They could have written the process and the plan."""
-    world.leave("create", "c")
-    pid = json.loads(world("state", "c").stdout)["pid"]
-    (world.root / where).chmod(0o777)
-    try:
-        result = world(*words)
-    finally:
-        (world.root / where).chmod(0o700)
-
-    assert result.returncode != 0
-    assert "by others" in result.stderr or "alone" in result.stderr, result.stderr
-    assert json.loads(world("state", "c").stdout) | {"status": "created", "pid": pid} == json.loads(
-        world("state", "c").stdout
-    )
-
-
 # --- numbers ---
 
 
@@ -345,8 +252,65 @@ def test_a_number_of_descriptors_that_there_are_not_is_refused(world: World, num
     world.refusal("create", f"--preserve-fds={number}", "c")
 
 
-def test_the_signal_0_and_others_that_are_none(world: World) -> None:
+def test_a_signal_that_there_is_none_of_is_refused(world: World) -> None:
     world.leave("create", "c")
     for word in ("65", "-1", "SIGNOPE", "9x", "99999999999999999999"):
         world.refusal("kill", "c", word)
     assert json.loads(world("state", "c").stdout)["status"] == "created"
+
+
+@needs("cgroup2")
+@pytest.mark.parametrize("name", ["..", "../NAME", "/../..", "a/../../NAME", "/", ".", "x\ny", 'x"y'])
+def test_exec_joins_no_cgroup_outside_the_containers(world: World, name: str) -> None:
+    world.leave("create", "c")
+    own = world.own_cgroup("c")
+    beside = own.with_name(f"{own.name}-beside")
+    beside.mkdir()
+    try:
+        result = world("exec", "--cgroup", name.replace("NAME", beside.name), "c", "cat", "/proc/self/cgroup")
+        # Seen from the namespace of cgroups inside.
+        assert all(line == "0::/" for line in result.stdout.splitlines() if line.startswith("0:")), result.stdout
+        assert result.returncode == 0 or "cgroup" in result.stderr
+    finally:
+        beside.rmdir()
+
+
+@needs("cgroup2")
+@pytest.mark.parametrize(
+    "file", ["../cgroup.kill", "cgroup.procs", "cgroup.kill", "cgroup.freeze", "a/../x.y", "..", "io.max\nx"]
+)
+def test_a_limit_is_written_to_no_other_file(world: World, file: str) -> None:
+    world.leave("create", "c")
+
+    result = world("update", "--resources", "-", "c", input=json.dumps({"unified": {file: "1"}}))
+    assert result.returncode == 1, result.stderr
+    assert "unified" in result.stderr
+    write_config(world.bundle, linux__resources={"unified": {file: "1"}})
+    assert "unified" in world.refusal("create", "d")
+
+
+@pytest.mark.parametrize("name", ['a "b" \\c', "line\nline", "tab\t\x1b[1m", "é ü", b"\xff\xfe"], ids=ascii)
+def test_a_bundle_of_any_name_is_run_and_its_state_is_json(world: World, name: str | bytes) -> None:
+    path = world.bundle.with_name(os.fsdecode(name))
+    world.bundle.rename(path)
+    world.bundle = path
+    world.engine.cwd = path
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat >&2; exit 1"]}
+    write_config(path, "sleep", "100", hooks={"poststop": [hook]})
+
+    world.leave("create", "c")
+
+    for _ in range(2):
+        result = subprocess.run([ENGINE, "--root", world.root, "state", "c"], capture_output=True, check=True)
+        state = json.loads(result.stdout.decode("utf-8", "surrogateescape"))
+        assert os.fsencode(state["bundle"]) == os.fsencode(path)
+        if state["status"] == "created":
+            world.leave("start", "c")
+    listed = subprocess.run([ENGINE, "--root", world.root, "list", "--format", "json"], capture_output=True, check=True)
+    assert json.loads(listed.stdout.decode("utf-8", "surrogateescape"))[0]["bundle"] == os.fspath(path)
+    assert all(line.isprintable() for line in world("list").stdout.splitlines())
+    assert world("kill", "c", "KILL").returncode == 0
+    result = world("delete", "--force", "c")
+    assert result.returncode == 0
+    assert all(line.isprintable() for line in result.stderr.splitlines())
+    assert world.names() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.engine.call import put
-from sandbox.errors import NoSuchContainer, UsageError
+from sandbox.errors import NoSuchContainer, UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(call: Call) -> int:
         text = json.dumps(documents, separators=(",", ":"), ensure_ascii=False) if documents else "null"
         put(f"{text}\n")
     else:
-        put(table([_COLUMNS, *(tuple(str(document[field]) for field in _FIELDS) for document in documents)]))
+        put(table([_COLUMNS, *(tuple(printable(str(document[field])) for field in _FIELDS) for document in documents)]))
     return 0
 
 
