@@ -68,24 +68,34 @@ class Shell:
     def read(self, until: str, seconds: float = 30) -> str:
         end = time.monotonic() + seconds
         while until not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
-            if not ready:
+            if not self.more(end - time.monotonic()):
                 pytest.fail(f"{until!r} did not appear in {self.seen!r}")
-            self.seen += os.read(self.master, 65536).decode(errors="replace")
-            if "\x1b[c" in self.seen or "\x1b[0c" in self.seen:  # fish asks what terminal this is
-                os.write(self.master, b"\x1b[?6c")
-                self.seen = self.seen.replace("\x1b[c", "").replace("\x1b[0c", "")
         before, _, self.seen = self.seen.partition(until)
         return before
+
+    def more(self, seconds: float) -> bool:
+        """Take what the shell writes; False if that is nothing for so long."""
+        if not select.select([self.master], [], [], max(0, seconds))[0]:
+            return False
+        self.seen += os.read(self.master, 65536).decode(errors="replace")
+        if "\x1b[c" in self.seen or "\x1b[0c" in self.seen:  # fish asks what terminal this is
+            os.write(self.master, b"\x1b[?6c")
+            self.seen = self.seen.replace("\x1b[c", "").replace("\x1b[0c", "")
+        return True
+
+    def settle(self, *, most: float) -> None:
+        """Wait until the shell has begun to write, at most so long, and then is silent for a moment."""
+        if self.more(most):
+            while self.more(0.4):
+                pass
 
     def enter(self, text: str) -> str:
         """Type a line, wait a moment behind each TAB, and return what it printed, up to a mark of ours."""
         self.count += 1
         for part in re.split(r"(\t)", text):
-            if part == "\t":
-                time.sleep(0.5)
             os.write(self.master, part.encode())
-            time.sleep(0.7 if part == "\t" else 0)
+            if part:
+                self.settle(most=4 if part == "\t" else 1)
         # In two halves, so that the echo of the line is not taken for it.
         os.write(self.master, b"\r")
         time.sleep(0.2)
