@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,8 +67,12 @@ def test_ci_builds_the_same_whoever_starts_it(sandbox: Sandbox, project: Path) -
     assert {"Jan  1 1980 00:00:00", "UTC", "ci", "0022", "CI=true", "LANG=C.UTF-8"} <= set(seen[0])
 
 
-def test_ci_ends_what_hangs(sandbox: Sandbox) -> None:
-    assert sandbox("run", "-p", "ci", "--timeout", "200ms", "--", "sleep", "60").returncode == 124
+def test_ci_ends_what_hangs_and_reports_it(sandbox: Sandbox, home: Path) -> None:
+    report = home / "report.json"
+    result = sandbox("run", "-p", "ci", "--timeout", "200ms", "--report", str(report), "--", "sleep", "60")
+
+    assert result.returncode == 124
+    assert json.loads(report.read_text())["exit"]["timed_out"]
 
 
 def test_offline_tests_leave_the_sources_alone(sandbox: Sandbox, project: Path) -> None:

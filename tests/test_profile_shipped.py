@@ -16,7 +16,7 @@ from sandbox.spec.runtime import annotation
 SHIPPED = tuple(sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml") if path.stem != "secrets"))
 READ_ONLY = ("base", "offline-test", "untrusted")
 # The host's own, which differs from machine to machine.
-SYSTEM = ("/bin", "/etc", "/gnu/", "/lib", "/nix/", "/opt", "/run", "/sbin", "/usr", "/var/")
+SYSTEM = ("/bin", "/tmp/.X11-unix/", "/etc", "/gnu/", "/lib", "/nix/", "/opt", "/run", "/sbin", "/usr", "/var/")
 
 CACHES = {
     "go": [".cache/go-build", "go/pkg"],
