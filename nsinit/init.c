@@ -121,6 +121,7 @@ static void pass_on(pid_t child, const struct sync_message *wanted)
 _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 {
 	struct sync_message message = { 0 };
+	bool held = false;
 
 	close(run->root_fd);
 	close(run->proc_fd);
@@ -138,7 +139,8 @@ _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 		pid_t pid;
 
 		while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-			if (pid != child)
+			/* The monitor has not to hear of what it has asked for. */
+			if (pid != child || (WIFSTOPPED(status) && held))
 				continue;
 			message.type = WIFSTOPPED(status) ? SYNC_STOPPED : SYNC_EXIT;
 			message.number = (uint32_t)status;
@@ -155,8 +157,10 @@ _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 		struct sync_message wanted;
 		if (sync_receive(run->sync_fd, &wanted, NULL) <= 0)
 			_exit(EXIT_OWN_FAILURE); /* without a monitor nothing stays */
-		if (wanted.type == SYNC_SIGNAL)
-			pass_on(child, &wanted);
+		if (wanted.type != SYNC_SIGNAL)
+			continue;
+		held = wanted.number == SIGSTOP || (held && wanted.number != SIGCONT);
+		pass_on(child, &wanted);
 	}
 }
 

@@ -320,14 +320,20 @@ def _cgroup(case: Case, operation: NewMount, target: str, options: Options, orig
 
 
 def _kernels(case: Case, kind: str, operation: NewMount, target: str, options: Options, origin: str) -> list[Step]:
-    """Mount procfs or sysfs; where the host's own is all that can be had, that one, which nobody may write."""
+    """Mount procfs or sysfs; where the host's own is all that can be had, that one, which nobody may write.
+
+    But one who makes user namespaces writes their maps there.  Of the processes outside, which it shows too, those inside can
+    then change what is no secret and lends no power (oom_score_adj upwards, coredump_filter): what needs the right to trace
+    them needs it in their user namespace.
+    """
     source, owner = _KERNELS[kind]
     its_own = case.is_container and kind == "proc"
+    maps = kind == "proc" and annotation(case.spec, "nested") == "true"
     if its_own and case.has(owner):
         return [Step(operation, origin)]  # another one would show other processes
     shown = Options()
     shown.recursive = True
-    shown.set_recursive = options.set | options.set_recursive | (0 if its_own else RDONLY)
+    shown.set_recursive = options.set | options.set_recursive | (0 if its_own or maps else RDONLY)
     return [
         Step(operation, origin, Flag.MAY_FAIL),
         Step(_bind(case, source, target, shown, ("", "")), origin, Flag.OTHERWISE),
