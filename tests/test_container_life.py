@@ -309,7 +309,7 @@ def test_whoever_comes_in_cannot_be_looked_at(containers: Containers, bundle: Pa
     subprocess.run(["gcc", "-O2", "-static", "-D_GNU_SOURCE", "-o", lurker, source], check=True)
     every = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"]
     sets = dict.fromkeys(("bounding", "effective", "permitted"), every)
-    write_config(bundle, "lurker", "4", process__capabilities=sets)
+    write_config(bundle, "lurker", "600", process__capabilities=sets)
     said = bundle / "said"
     with said.open("wb") as file, containers.run("lair", bundle, stdout=file) as container:
         wait_until(lambda: said.read_text().startswith("ready\n"))
