@@ -126,9 +126,9 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], co
 		if (!apply(plan, op, fd, subject))
 			return fd;
 		error = errno;
-		if (made)
-			rmdir(path);
 	}
+	if (made)
+		rmdir(path);
 	if (fd >= 0)
 		close(fd);
 	if (*subject == path) {

@@ -161,7 +161,10 @@ static bool take_message(struct monitor *monitor)
 	struct sync_message message;
 	int fd = -1;
 
-	if (sync_receive(monitor->sync_fd, &message, &fd) <= 0)
+	int received = sync_receive(monitor->sync_fd, &message, &fd);
+	if (received < 0 && !monitor->failed)
+		monitor_fail(monitor, OP_ISOLATE, "recvmsg", "");
+	if (received <= 0)
 		return false;
 	switch ((enum sync_type)message.type) {
 	case SYNC_TERMINAL:
@@ -250,6 +253,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		if (poll(events, EVENTS, relay_waits(&monitor->relay) ? RELAY_LOOK_MS : -1) < 0) {
 			if (errno == EINTR)
 				continue;
+			monitor_fail(monitor, OP_ISOLATE, "poll", "");
 			return;
 		}
 		relay_resume(&monitor->relay);

@@ -1,6 +1,7 @@
 /* From the host's side into the namespaces: how the first process comes to be. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -69,7 +70,14 @@ static void fork_outside(struct monitor *monitor, struct entry *entry)
 	/* Else its end would not be seen. */
 	close(entry->sync_fd);
 	entry->sync_fd = -1;
-	while (!monitor->init && sync_receive(monitor->sync_fd, &message, NULL) > 0) {
+	/* Once it has made the first process, that holds its end of the socket too: an end without a word shows here alone. */
+	cleanup_fd int between_fd = sys_pidfd_open(between);
+	struct pollfd events[] = { { .fd = monitor->sync_fd, .events = POLLIN }, { .fd = between_fd, .events = POLLIN } };
+	while (!monitor->init) {
+		if (poll(events, 2, -1) < 0 && errno == EINTR)
+			continue;
+		if (!events[0].revents || sync_receive(monitor->sync_fd, &message, NULL) <= 0)
+			break;
 		if (message.type == SYNC_FORKED)
 			monitor->init = (pid_t)message.number;
 		else if (message.type == SYNC_FAILURE && !monitor->failed)

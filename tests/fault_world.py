@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import shutil
 import signal
@@ -68,6 +69,12 @@ class Outcome:
             if word.startswith(("import sys", "from sandbox")):
                 return words[at + (2 if word.startswith("import") else 1) :]
         return words
+
+    @property
+    def module(self) -> str:
+        """Which module of ours Python was to execute, "" if it was not called."""
+        found = re.search(r"from (sandbox\.[a-z.]+) import main", self.stderr)
+        return found[1] if found else ""
 
     @property
     def said(self) -> str:
@@ -143,9 +150,13 @@ class Faulty:
                         with contextlib.suppress(BrokenPipeError):
                             ours.send(b"go")
                         lingered, went_on = _end_stopped(process, pid)
+            except TimeoutError as error:
+                raise TimeoutError(f"{error}: {fault}: {notes}") from None
             finally:
                 if process.poll() is None and sys.exc_info()[0] is not None:
                     process.kill()
+                if then and process.wait(PATIENCE) is not None:
+                    then()
                 stdout, stderr = process.communicate(timeout=PATIENCE)
         return Outcome(process.returncode, stdout or "", stderr or "", tuple(notes), lingered, went_on)
 
