@@ -14,7 +14,7 @@ static bool names_same(const char *left, const char *right)
 	return length == strcspn(right, "=") && !strncmp(left, right, length);
 }
 
-static bool kept(const struct plan *plan, const struct plan_environment *op, const char *variable)
+static bool kept(const struct plan *plan, const struct plan_environment *op, const char *variable, bool *lack)
 {
 	size_t length = strcspn(variable, "=");
 
@@ -25,6 +25,8 @@ static bool kept(const struct plan *plan, const struct plan_environment *op, con
 		return false;
 	char *name = strndup(variable, length);
 	bool result = false;
+
+	*lack |= !name;
 	/* The last pattern that matches decides; one with a "!" keeps out. */
 	for (uint32_t i = op->keep.count; name && i-- > 0;) {
 		const char *pattern = plan_item(plan, op->keep, i);
@@ -60,13 +62,18 @@ char **command_environment(const struct plan *plan, char *const *further)
 	if (!result || !op)
 		return result;
 	char **next = result;
+	bool lack = false;
 	for (uint32_t i = 0; i < op->set.count; i++)
 		if (!among(further, plan_item(plan, op->set, i)))
 			*next++ = (char *)(uintptr_t)plan_item(plan, op->set, i);
 	for (char **variable = environ; *variable; variable++)
-		if (kept(plan, op, *variable) && !among(further, *variable))
+		if (kept(plan, op, *variable, &lack) && !among(further, *variable))
 			*next++ = *variable;
 	for (size_t i = 0; i < more; i++)
 		*next++ = further[i];
+	if (lack) { /* of memory; a command without its PATH is another command */
+		free(result);
+		return NULL;
+	}
 	return result;
 }

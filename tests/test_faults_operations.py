@@ -85,7 +85,7 @@ class Runs:
             if number == errno.EPERM and flags & Flag.MAY_FAIL:
                 return ""
             return "" if view(outcome.stdout) == self.seen else "it went on with less"
-        if outcome.status != 125 or (outcome.stdout and self.kind(call) is not Reaper):
+        if outcome.status != 125 or (outcome.stdout and not self._may_be_over(call)):
             return f"it ended with {outcome.status}"
         if call.role == "monitor" and (not told or told[2].endswith(".plan")):
             return "" if told or call.name in ALONE else "nothing was said"
@@ -137,8 +137,12 @@ class Runs:
         early = call.role == "entering" and call.name == "prctl" and call.number == 1
         if outcome.lingered and not early:
             return "it outlived the monitor"
-        over = call.role == "monitor" or self.kind(call) is Reaper  # it may be the command's end that is at hand
-        return "" if outcome.went_on and (over or not outcome.stdout) else "the run did not stand still"
+        stood = outcome.went_on and (self._may_be_over(call) or not outcome.stdout)
+        return "" if stood else "the run did not stand still"
+
+    def _may_be_over(self, call: Call) -> bool:
+        """Whether the command may have run by then."""
+        return call.role == "monitor" or self.kind(call) is Reaper
 
     def _left(self) -> str:
         # What a killed monitor left before is removed by this start.
