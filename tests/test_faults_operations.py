@@ -105,7 +105,7 @@ class Runs:
         if name == "exec":
             said = str(command_error(self.plan.steps, subject, number))
             return "" if SEEN[0] in said and os.strerror(number) in said else f"in words: {said}"
-        step = self.plan.steps[index]
+        step = self.plan.steps[min(index, len(self.plan.steps) - 1)]  # behind the last: as sandbox.cli.refusal has it
         said = str(refusal(step, name, number, subject))
         right = said.startswith(step.origin) and os.strerror(number) in said and f"({name}" in said
         return "" if right else f"in words: {said}"
