@@ -218,9 +218,14 @@ int container_keep_plan(const struct container *container, const struct plan *pl
 	/* Aside, as somebody may wait for it. */
 	cleanup_fd int fd = openat(container->fd, "plan.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd < 0 || !write_whole(fd, plan->data, plan->header->size))
+	if (fd < 0)
 		return -1;
-	return renameat(container->fd, "plan.new", container->fd, "plan");
+	if (write_whole(fd, plan->data, plan->header->size) && !renameat(container->fd, "plan.new", container->fd, "plan"))
+		return 0;
+	int error = errno;
+	unlinkat(container->fd, "plan.new", 0);
+	errno = error;
+	return -1;
 }
 
 /* A descriptor open on the plan.  A sandbox keeps it for others when its command is about to run: to enter before would

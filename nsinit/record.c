@@ -118,9 +118,13 @@ int container_record(struct container *container, const struct plan *plan, char 
 				       container->cgroup, container->held ? HELD : "\"");
 	if (command)
 		size += put_command(text + size, command);
-	if (!write_whole(fd, text, size) || !write_whole(fd, record, strlen(record)) || !write_whole(fd, "\n", 1))
-		return -1;
-	return renameat(container->fd, "state.json.new", container->fd, "state.json");
+	if (write_whole(fd, text, size) && write_whole(fd, record, strlen(record)) && write_whole(fd, "\n", 1) &&
+	    !renameat(container->fd, "state.json.new", container->fd, "state.json"))
+		return 0;
+	int error = errno;
+	unlinkat(container->fd, "state.json.new", 0); /* half of it, where the disk is full */
+	errno = error;
+	return -1;
 }
 
 char *container_document(const struct plan *plan, const char *id, pid_t pid, enum container_status status,
