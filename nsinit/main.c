@@ -15,6 +15,7 @@
 #include "init.h"
 #include "join.h"
 #include "launch.h"
+#include "python.h"
 #include "run.h"
 #include "sys.h"
 
@@ -46,6 +47,7 @@ int main(int argc, char *argv[])
 	const char *name = argc ? argv[0] : "";
 
 	open_standard_fds();
+	python_take_back();
 	if (!strcmp(name, "sandbox-init"))
 		return init_main(argv);
 	if (!strcmp(name, "sandbox-join") || !strcmp(name, "sandbox-enter"))

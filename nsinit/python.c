@@ -12,8 +12,53 @@
 #include <string.h>
 #include <unistd.h>
 
-
 enum start { QUICK, ORDINARY };
+
+#define ASIDE "SANDBOX_ASIDE_" /* sandbox/kernel/aside.py */
+
+extern char **environ;
+
+/* By these the loader, the C library and OpenSSL execute what lies in a directory that the variable names: the caller's
+ * command may want that, and finds it by a project's path; our own interpreter does not. */
+static bool leads_astray(const char *entry)
+{
+	static const char *const starts[] = { "LD_", "GLIBC_TUNABLES=", "GCONV_PATH=", "LOCPATH=", "OPENSSL_" };
+
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+		if (!strncmp(entry, starts[i], strlen(starts[i])))
+			return true;
+	return false;
+}
+
+/* The environment with those under other names, of which there are `*aside`; NULL: no memory. */
+static char **set_aside(size_t *aside)
+{
+	size_t count = 0;
+
+	*aside = 0;
+	while (environ[count])
+		count++;
+	char **result = calloc(count + 1, sizeof(*result));
+	for (size_t i = 0; result && i < count; i++) {
+		result[i] = environ[i];
+		if (!leads_astray(environ[i]))
+			continue;
+		result[i] = malloc(sizeof(ASIDE) + strlen(environ[i]));
+		if (!result[i])
+			return NULL;
+		++*aside;
+		strcpy(result[i], ASIDE);
+		strcat(result[i], environ[i]);
+	}
+	return result;
+}
+
+void python_take_back(void)
+{
+	for (char **entry = environ; entry && *entry; entry++)
+		if (!strncmp(*entry, ASIDE, sizeof(ASIDE) - 1))
+			*entry += sizeof(ASIDE) - 1;
+}
 
 /* Where our modules and what they need lie, beside bin/; false: somewhere else, and site.py has to find it. */
 static bool find_packages(const char *self, size_t directory, char packages[PATH_MAX])
@@ -49,12 +94,14 @@ static int execute(const char *self, enum start start, const char *module, char 
 	strcpy(python + (name - self), "/python3");
 	while (rest[count])
 		count++;
-	char **argv = calloc(count + 16, sizeof(*argv));
-	if (!argv)
+	size_t aside;
+	char **argv = calloc(count + 16, sizeof(*argv)), **environment = set_aside(&aside);
+	if (!argv || !environment)
 		return -1;
 	bool quick = start == QUICK && find_packages(self, (size_t)(name - self), packages);
-	snprintf(code, sizeof(code), "%sfrom %s import main; main()", quick ? "import sys; sys.path.append(sys.argv.pop(1)); " : "",
-		 module);
+	snprintf(code, sizeof(code), "%s%sfrom %s import main; main()",
+		 quick ? "import sys; sys.path.append(sys.argv.pop(1)); " : "",
+		 aside ? "from sandbox.kernel.aside import give_back; give_back(); " : "", module);
 	argv[next++] = python;
 	/* -I: neither the environment nor the user's site may change what is imported. */
 	argv[next++] = (char *)(uintptr_t)"-I";
@@ -67,7 +114,7 @@ static int execute(const char *self, enum start start, const char *module, char 
 	for (size_t i = 0; first[i]; i++)
 		argv[next++] = first[i];
 	memcpy(argv + next, rest, count * sizeof(*argv));
-	execv(python, argv);
+	execve(python, argv, environment);
 	dprintf(2, "sandbox: cannot execute %s: %s\n  hint: install sandbox again, into a virtual environment of its own\n",
 		python, strerror(errno));
 	free(argv);

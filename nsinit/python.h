@@ -13,6 +13,9 @@ int python_take_over(const char *self, int key_fd, const char *plan_name, long c
 /* Put the signals back as they were before Python, by a word that python_take_over() gave it. */
 void python_restore_signals(int signals);
 
+/* Give the variables their names back that Python's loader must not see. */
+void python_take_back(void);
+
 /* Let Python put a failure into words; returns an exit status. */
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd, char *const command[]);
 

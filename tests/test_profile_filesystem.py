@@ -209,6 +209,20 @@ def test_a_planted_symlink_on_the_way_is_refused(world: World) -> None:
     assert "name the target" in refused(world, 'write = ["."]\nread = ["./a/b"]').hint
 
 
+@pytest.mark.parametrize("narrows", ["read", "tmp", "protect"])
+def test_a_planted_symlink_lifts_nothing_in_its_tree(world: World, narrows: str) -> None:
+    """At one path the later layer wins: what a link leads to must not be won over so."""
+    world.make("out -> kept", "kept/x")
+    world.profile("below", f'[filesystem]\nwrite = ["."]\n{narrows} = ["./kept"]')
+    world.profile("p", 'extends = "below"\n[filesystem]\nwrite = ["./out"]')
+
+    with pytest.raises(ProfileError, match=f"{world.project}/out is a symlink in a tree that is writable") as caught:
+        world.expand("p")
+    assert caught.value.hint.endswith(f"name it itself: {world.project}/kept")
+    named = world.expand("p", options=(("filesystem.write", "./kept"),))
+    assert not [line for line in world.view(named.spec) if line.endswith("kept") and not line.startswith("write")]
+
+
 def test_a_symlink_within_what_may_be_written_is_allowed(world: World) -> None:
     world.make("a -> b", "b/")
 

@@ -182,6 +182,20 @@ def test_what_is_protected_withstands_and_nothing_stays_behind(sandbox: Sandbox,
 
 
 @needs("userns")
+def test_a_symlink_planted_inside_does_not_give_it_free(sandbox: Sandbox, project: Path, profile: str) -> None:
+    """What you then name in `--write` may be another thing than you think."""
+    (project / "out").mkdir()
+    (project / "there/hook").write_text("yours")
+    planted = sandbox("run", "-p", profile, "--", "sh", "-c", "rmdir out && ln -s there out")
+    assert planted.returncode == 0
+    result = sandbox("run", "-p", profile, "--write", "./out", "--", "sh", "-c", "echo mine >there/hook")
+
+    assert result.returncode == 125
+    assert "/out is a symlink in a tree that is writable inside" in result.stderr
+    assert (project / "there/hook").read_text() == "yours"
+
+
+@needs("userns")
 def test_it_can_be_said_on_the_command_line(sandbox: Sandbox, project: Path) -> None:
     (project / "there").touch()
     script = "mkdir absent; echo x >there; ls"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BINARY, Sandbox
+from needs import needs
 
 PACKAGES = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 SHOW = """#!/bin/sh
@@ -81,3 +82,55 @@ def test_python_leaves_no_variable_behind(sandbox: Sandbox) -> None:
     assert "LC_CTYPE" not in fresh
     assert fresh == kept
     assert "LC_CTYPE=C.UTF-8\n" in chosen
+
+
+LEADING = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH", "OPENSSL_CONF")
+
+
+@pytest.mark.parametrize("name", ["sandbox", "sandbox-oci"])
+def test_the_callers_loader_is_not_pythons(prefix: Path, name: str) -> None:
+    (prefix / "bin/python3").write_text('#!/bin/sh\nenv\necho "$@"\n')
+    result = subprocess.run(
+        [prefix / "bin" / name, "list"],
+        env={**dict.fromkeys(LEADING, "/nowhere"), "KEPT": "x"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert not [line for line in result.stdout.splitlines() if line.startswith(LEADING)]
+    assert "KEPT=x" in result.stdout.splitlines()
+    assert "give_back(); " in result.stdout
+
+
+@needs("userns")
+def test_a_library_in_the_project_is_not_loaded_by_us(sandbox: Sandbox, project: Path) -> None:
+    """An LD_LIBRARY_PATH that is relative, or ends in a colon, is common; what lies there may be a contained program's."""
+    for library in ("libc.so.6", "libm.so.6", "libz.so.1", "libexpat.so.1", "libpthread.so.0", "libdl.so.2"):
+        (project / library).write_text("no library, and a loader that looks here says so")
+    calls = (("run", "--timeout", "50", "/bin/echo", "x"), ("run", "/bin/nosuch"), ("profile", "list"), ("ps",))
+    results = [sandbox(*words, env={"LD_LIBRARY_PATH": str(project)}) for words in calls]
+
+    assert [result.returncode for result in results] == [0, 127, 0, 0]
+    assert not [result.stderr for result in results if "shared" in result.stderr]
+
+
+@needs("userns")
+def test_the_command_gets_what_python_did_not(sandbox: Sandbox) -> None:
+    """From Python, and from a kept plan, which serves whatever the value is."""
+    for value in ("/one", "/one", "/two"):
+        env = {"LD_LIBRARY_PATH": value, "OPENSSL_CONF": "/x"}
+        kept = sandbox("run", "--env", "LD_LIBRARY_PATH", "--", "env", env=env, check=True).stdout.splitlines()
+        everything = sandbox("run", "--keep-env", "--", "env", env=env, check=True).stdout
+
+        assert f"LD_LIBRARY_PATH={value}" in kept
+        assert "OPENSSL_CONF=/x" not in kept
+        assert {f"LD_LIBRARY_PATH={value}", "OPENSSL_CONF=/x"} <= set(everything.splitlines())
+        assert "ASIDE" not in everything
+
+
+@needs("userns")
+def test_a_profile_can_name_it(sandbox: Sandbox, project: Path) -> None:
+    (project / "p.toml").write_text('extends = "build"\n[environment]\nset = { SEEN = "$LD_LIBRARY_PATH" }\n')
+
+    assert "SEEN=/one" in sandbox("run", "-p", "./p.toml", "--", "env", env={"LD_LIBRARY_PATH": "/one"}).stdout

@@ -54,6 +54,7 @@ class Policy:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = list(rules)
         self.winners: dict[str, Rule] = {}
+        self.narrowed: set[str] = set()  # paths at which some rule gives less than writing
         self.absent: dict[str, tuple[str, str]] = {}  # what is to stay absent: as what a stub lies there, and why
         for path in OWN_DIRECTORIES:
             own = Rule(Access.OWN, path, Resolved(path, (), 0o40755), Origin("", -1, file=False))
@@ -65,6 +66,8 @@ class Policy:
 
     def add(self, rule: Rule) -> None:
         """Let `rule` hold at its path, unless the one that is there is stronger."""
+        if rule.access in (Access.READ, Access.TMP):
+            self.narrowed.add(rule.path)
         present = self.winners.get(rule.path)
         if present is None or _strength(rule) >= _strength(present):
             self.winners[rule.path] = rule
@@ -126,12 +129,25 @@ def _check_links(policy: Policy, rule: Rule) -> None:
             continue
         around = policy.above(rule.path)
         if rule.path == tree.path or around is tree:
+            if around is tree and rule.path in policy.narrowed and policy.winners.get(rule.path) is rule:
+                _refuse_widening(rule, link.path, tree)
             continue  # it leads to what could be written anyway
         raise ProfileError(
             f"{link.path} is a symlink in a tree that is writable inside ({tree.origin.text}), and leads out of it "
             f"to {rule.path}",
             where=rule.origin.text,
             hint=f"name the target itself: {rule.path}",
+        )
+
+
+def _refuse_widening(rule: Rule, link: str, tree: Rule) -> None:
+    """What is protected, or read-only in that tree, would be so no longer: at one path the later rule wins."""
+    if rule.access is Access.WRITE:
+        raise ProfileError(
+            f"{link} is a symlink in a tree that is writable inside ({tree.origin.text}), and would have {rule.path} "
+            "written, which is not to be",
+            where=rule.origin.text,
+            hint=f"see who made it: ls -l {link}; to have it written all the same, name it itself: {rule.path}",
         )
 
 
