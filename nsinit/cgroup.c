@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "cgroup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "listing.h"
 #include "sys.h"
 
 static int write_at(int directory_fd, const char *name, const char *value)
@@ -160,22 +160,19 @@ int cgroup_kill(const char *path)
  * Returns whether any was removed. */
 static bool remove_empty(int directory_fd, int *below_fd)
 {
-	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
-	struct dirent *entry;
+	struct listing listing = { .fd = directory_fd };
+	const struct dirent *entry;
 	bool removed = false;
 
 	*below_fd = -1;
-	while (directory && (entry = readdir(directory))) {
-		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+	while ((entry = listing_next(&listing))) {
+		if (entry->d_type != DT_DIR)
 			continue;
 		if (!unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR))
 			removed = true;
 		else if (*below_fd < 0)
 			*below_fd = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	}
-	if (directory)
-		closedir(directory);
 	return removed;
 }
 

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "container.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "listing.h"
 #include "notify.h"
 #include "sys.h"
 
@@ -103,18 +103,13 @@ int container_unlock(const struct container *container)
 /* Is there nothing in it but what somebody who was killed was about to write? */
 static bool is_bare(int directory_fd)
 {
-	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
-	struct dirent *entry;
-	bool bare = directory != NULL;
+	struct listing listing = { .fd = directory_fd };
+	const struct dirent *entry;
 
-	while (directory && (entry = readdir(directory)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "state.json.new") &&
-		    strcmp(entry->d_name, "plan") && strcmp(entry->d_name, "plan.new"))
-			bare = false;
-	if (directory)
-		closedir(directory);
-	return bare;
+	while ((entry = listing_next(&listing)))
+		if (strcmp(entry->d_name, "state.json.new") && strcmp(entry->d_name, "plan") && strcmp(entry->d_name, "plan.new"))
+			return false;
+	return !listing.failed;
 }
 
 /* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held. */

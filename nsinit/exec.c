@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "exec.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,6 +18,7 @@
 #include "container.h"
 #include "exit.h"
 #include "launch.h"
+#include "listing.h"
 #include "monitor.h"
 #include "options.h"
 #include "plan.h"
@@ -69,17 +69,16 @@ static bool parse(struct visit *visit, char *const *word)
 /* The one directory whose name begins with `start`, in `name`; false: there is none, or more. */
 static bool find_unique(const char *directory_path, const char *start, char name[256])
 {
-	DIR *directory = opendir(directory_path);
+	cleanup_fd int fd = open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct listing listing = { .fd = fd };
 	size_t length = strlen(start), found = 0;
-	struct dirent *entry;
+	const struct dirent *entry;
 
-	while (directory && found < 2 && (entry = readdir(directory)))
+	while (found < 2 && (entry = listing_next(&listing)))
 		if (entry->d_name[0] != '.' && !strncmp(entry->d_name, start, length)) {
 			strcpy(name, entry->d_name);
 			found++;
 		}
-	if (directory)
-		closedir(directory);
 	return found == 1;
 }
 

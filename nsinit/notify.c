@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "notify.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "listing.h"
 #include "sys.h"
 
 #define DEPTH_MAX 64
@@ -49,20 +49,17 @@ int notify_open(const struct container *container, const struct plan *plan)
 /* Of links only themselves. */
 static void remove_inside(int directory_fd, int depth)
 {
-	int copy_fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
-	struct dirent *entry;
+	struct listing listing = { .fd = directory_fd };
+	const struct dirent *entry;
 
-	while (directory && (entry = readdir(directory))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !unlinkat(directory_fd, entry->d_name, 0))
+	while ((entry = listing_next(&listing))) {
+		if (!unlinkat(directory_fd, entry->d_name, 0))
 			continue;
 		cleanup_fd int fd = openat(directory_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd >= 0 && depth < DEPTH_MAX)
 			remove_inside(fd, depth + 1);
 		unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR);
 	}
-	if (directory)
-		closedir(directory);
 }
 
 void notify_remove(const struct container *container)

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "state.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "listing.h"
 #include "sys.h"
 
 #define SWEPT 16 /* so many directories are looked at by each start */
@@ -23,13 +23,12 @@
  * start more than all the rest, and what a killed monitor has left is found soon all the same. */
 static size_t draw(int parent_fd, char names[SWEPT][256])
 {
-	int copy_fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = copy_fd < 0 ? NULL : fdopendir(copy_fd);
-	struct dirent *entry;
+	struct listing listing = { .fd = parent_fd };
+	const struct dirent *entry;
 	uint32_t random = (uint32_t)getpid() * 2654435761u;
 	size_t count = 0;
 
-	while (directory && (entry = readdir(directory))) {
+	while ((entry = listing_next(&listing))) {
 		if (entry->d_name[0] == '.')
 			continue;
 		random = random * 1664525u + 1013904223u;
@@ -38,8 +37,6 @@ static size_t draw(int parent_fd, char names[SWEPT][256])
 			strcpy(names[place], entry->d_name);
 		count++;
 	}
-	if (directory)
-		closedir(directory);
 	return count < SWEPT ? count : SWEPT;
 }
 
