@@ -60,7 +60,6 @@ enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);
-void monitor_take_stubs(struct monitor *monitor);
 void monitor_answer(struct monitor *monitor, const struct sync_message *answer, const char *subject);
 void monitor_start(struct monitor *monitor);
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal);

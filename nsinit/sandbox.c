@@ -3,14 +3,12 @@
 #include "sandbox.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
 #include "exit.h"
 #include "python.h"
 #include "state.h"
-#include "sys.h"
 
 static void print_notices(const struct plan *plan)
 {
@@ -39,19 +37,6 @@ static void register_sandbox(struct monitor *monitor)
 	}
 	/* Not ours to remove. */
 	container_close(&monitor->registered);
-}
-
-/* Signals are held back by now: what is made is removed.  They lie beside the registrations. */
-void monitor_take_stubs(struct monitor *monitor)
-{
-	const struct plan_op *failed;
-	const char *call;
-
-	if (monitor->registered.parent_fd < 0 || monitor->process_fd >= 0)
-		return;
-	cleanup_fd int state_fd = openat(monitor->registered.parent_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (stubs_take(&monitor->stubs, monitor->plan, state_fd, &failed, &call) < 0)
-		monitor_fail_at(monitor, failed, call, "");
 }
 
 int sandbox_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])

@@ -146,6 +146,17 @@ static int make_cgroup(struct monitor *monitor)
 	return fd;
 }
 
+/* Signals are held back by now: what is made is removed. */
+static void take_stubs(struct monitor *monitor)
+{
+	const struct plan_op *failed;
+	const char *call;
+
+	if (monitor->registered.parent_fd >= 0 &&
+	    stubs_take(&monitor->stubs, monitor->plan, monitor->registered.parent_fd, &failed, &call) < 0)
+		monitor_fail_at(monitor, failed, call, "");
+}
+
 void monitor_start(struct monitor *monitor)
 {
 	const char *call, *subject;
@@ -169,7 +180,7 @@ void monitor_start(struct monitor *monitor)
 		monitor_fail(monitor, OP_ISOLATE, "plan", "");
 		return;
 	}
-	monitor_take_stubs(monitor);
+	take_stubs(monitor);
 	cleanup_fd int cgroup_fd = monitor->failed ? -1 : make_cgroup(monitor);
 	if (!monitor->failed)
 		fork_first(monitor, &entry, cgroup_fd);

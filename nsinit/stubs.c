@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include "stubs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,14 +18,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "listing.h"
 #include "sys.h"
 
-#define DIRECTORY "stubs"
-#define LOCK ".lock"
+#define DIRECTORY "../stubs"
 #define LIST_MAX (1 << 20)
 #define CONTENT_MAX 64
 
 struct list {
+	bool failed; /* what is in it is not known */
 	size_t size;
 	char *bytes; /* owned */
 };
@@ -58,14 +58,15 @@ static const char *next_entry(const struct list *list, const char *at, struct en
 
 static struct list read_list(int fd)
 {
-	struct list list = { 0 };
+	struct list list = { .failed = true };
 	struct stat status;
 
-	if (fstat(fd, &status) < 0 || status.st_size <= 0 || status.st_size > LIST_MAX)
+	if (fstat(fd, &status) < 0 || status.st_size > LIST_MAX)
 		return list;
-	list.bytes = malloc((size_t)status.st_size);
+	list.bytes = malloc((size_t)status.st_size + 1);
 	ssize_t size = list.bytes ? pread(fd, list.bytes, (size_t)status.st_size, 0) : -1;
-	list.size = size > 0 ? (size_t)size : 0;
+	list.failed = size != status.st_size;
+	list.size = list.failed ? 0 : (size_t)size;
 	return list;
 }
 
@@ -146,45 +147,56 @@ static int open_list(const struct stubs *stubs, const char *name, bool *alive)
 	return fd;
 }
 
-static DIR *open_lists(const struct stubs *stubs)
+static int open_lists(const struct stubs *stubs)
 {
-	int fd = openat(stubs->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-
-	if (fd >= 0 && !directory)
-		close(fd);
-	return directory;
+	return openat(stubs->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static const char *next_list(DIR *directory, const char *but)
+static const char *next_list(struct listing *listing, const char *but)
 {
 	const struct dirent *entry;
 
-	while ((entry = readdir(directory)))
+	while ((entry = listing_next(listing)))
 		if (entry->d_name[0] != '.' && strcmp(entry->d_name, but))
 			return entry->d_name;
 	return NULL;
 }
 
-/* Does a sandbox hold `path` that runs, and is not the one called `but`? */
-static bool is_held(const struct stubs *stubs, const char *path, const char *but)
+enum holder {
+	HOLDER_NONE,
+	HOLDER_OTHER,
+	HOLDER_UNKNOWN, /* for want of memory or descriptors: to take its stub away would open it */
+};
+
+static enum holder holds(const struct stubs *stubs, const char *name, const char *path)
 {
-	DIR *directory = open_lists(stubs);
-	bool held = false, alive;
+	enum holder holder = HOLDER_NONE;
+	bool alive;
+	cleanup_fd int fd = open_list(stubs, name, &alive);
+	struct entry entry;
+
+	if (fd < 0)
+		return errno == ENOENT ? HOLDER_NONE : HOLDER_UNKNOWN;
+	if (!alive)
+		return HOLDER_NONE;
+	struct list list = read_list(fd);
+	for (const char *at = list.bytes; at && holder == HOLDER_NONE && (at = next_entry(&list, at, &entry));)
+		holder = strcmp(entry.path, path) ? HOLDER_NONE : HOLDER_OTHER;
+	free(list.bytes);
+	return list.failed ? HOLDER_UNKNOWN : holder;
+}
+
+/* Who holds `path` of those that run, but for the one called `but`? */
+static enum holder find_holder(const struct stubs *stubs, const char *path, const char *but)
+{
+	cleanup_fd int lists_fd = open_lists(stubs);
+	struct listing listing = { .fd = lists_fd };
+	enum holder holder = HOLDER_NONE;
 	const char *name;
 
-	while (directory && !held && (name = next_list(directory, but))) {
-		cleanup_fd int fd = open_list(stubs, name, &alive);
-		struct list list = alive ? read_list(fd) : (struct list){ 0 };
-		struct entry entry;
-
-		for (const char *at = list.bytes; at && !held && (at = next_entry(&list, at, &entry));)
-			held = !strcmp(entry.path, path);
-		free(list.bytes);
-	}
-	if (directory)
-		closedir(directory);
-	return held;
+	while (holder == HOLDER_NONE && (name = next_list(&listing, but)))
+		holder = holds(stubs, name, path);
+	return listing.failed ? HOLDER_UNKNOWN : holder;
 }
 
 /* A list of which something could not be removed stays: whoever starts next tries again. */
@@ -192,40 +204,42 @@ static void drop(const struct stubs *stubs, int fd, const char *name)
 {
 	struct list list = read_list(fd);
 	struct entry entry;
-	struct stat status;
-	bool done = list.bytes || (!fstat(fd, &status) && status.st_size == 0);
+	bool done = !list.failed;
 
-	for (const char *at = list.bytes; at && (at = next_entry(&list, at, &entry));)
-		if (!is_held(stubs, entry.path, name) && !remove_stub(&entry))
+	for (const char *at = list.bytes; at && (at = next_entry(&list, at, &entry));) {
+		enum holder holder = find_holder(stubs, entry.path, name);
+
+		if (holder == HOLDER_UNKNOWN || (holder == HOLDER_NONE && !remove_stub(&entry)))
 			done = false;
+	}
 	free(list.bytes);
 	if (done)
 		unlinkat(stubs->directory_fd, name, 0);
 }
 
-static void sweep(const struct stubs *stubs)
+static void sweep(const struct stubs *stubs, int lists_fd)
 {
-	DIR *directory = open_lists(stubs);
+	struct listing listing = { .fd = lists_fd };
 	const char *name;
 	bool alive;
 
-	while (directory && (name = next_list(directory, ""))) {
+	while ((name = next_list(&listing, ""))) {
 		cleanup_fd int fd = open_list(stubs, name, &alive);
 		if (fd >= 0 && !alive)
 			drop(stubs, fd, name);
 	}
-	if (directory)
-		closedir(directory);
 }
 
 /* For as long as it is open, nobody else makes or removes. */
-static int lock(const struct stubs *stubs)
+static int lock_lists(const struct stubs *stubs)
 {
-	int fd = openat(stubs->directory_fd, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open_lists(stubs);
 
 	while (fd >= 0 && flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR)
-			break;
+		if (errno != EINTR) {
+			close_fd(&fd);
+			return -1;
+		}
 	return fd;
 }
 
@@ -247,7 +261,11 @@ static int make(struct stubs *stubs, const struct plan *plan, const struct plan_
 	if (parent_fd < 0)
 		return -1;
 	bool present = !fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW);
-	if (present && !is_held(stubs, path, stubs->name))
+	enum holder holder = present ? find_holder(stubs, path, stubs->name) : HOLDER_NONE;
+	*call = "getdents64";
+	if (holder == HOLDER_UNKNOWN)
+		return -1;
+	if (present && holder == HOLDER_NONE)
 		return 0; /* somebody has made it since the plan was; it is theirs, and read-only inside */
 	*call = "write";
 	if (!write_entry(stubs->fd, op, path, content))
@@ -269,20 +287,20 @@ static int open_own(struct stubs *stubs)
 	return stubs->fd < 0 ? -1 : flock(stubs->fd, LOCK_EX | LOCK_NB);
 }
 
-int stubs_take(struct stubs *stubs, const struct plan *plan, int state_fd, const struct plan_op **failed, const char **call)
+int stubs_take(struct stubs *stubs, const struct plan *plan, int containers_fd, const struct plan_op **failed, const char **call)
 {
 	*failed = plan_find(plan, OP_KEEP_ABSENT);
 	*call = "mkdirat";
-	if (*failed && mkdirat(state_fd, DIRECTORY, 0700) < 0 && errno != EEXIST)
+	if (*failed && mkdirat(containers_fd, DIRECTORY, 0700) < 0 && errno != EEXIST)
 		return -1;
-	stubs->directory_fd = openat(state_fd, DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	stubs->directory_fd = openat(containers_fd, DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (stubs->directory_fd < 0)
 		return *failed ? -1 : 0;
-	cleanup_fd int lock_fd = lock(stubs);
+	cleanup_fd int lists_fd = lock_lists(stubs);
 	*call = "flock";
-	if (lock_fd < 0)
+	if (lists_fd < 0)
 		return *failed ? -1 : 0;
-	sweep(stubs);
+	sweep(stubs, lists_fd);
 	if (!*failed)
 		return 0;
 	*call = "openat";
@@ -298,8 +316,10 @@ int stubs_take(struct stubs *stubs, const struct plan *plan, int state_fd, const
 void stubs_release(struct stubs *stubs)
 {
 	if (stubs->fd >= 0) {
-		cleanup_fd int lock_fd = lock(stubs);
-		drop(stubs, stubs->fd, stubs->name);
+		cleanup_fd int lists_fd = lock_lists(stubs);
+		/* Without it: whoever starts next. */
+		if (lists_fd >= 0)
+			drop(stubs, stubs->fd, stubs->name);
 	}
 	close_fd(&stubs->fd);
 	close_fd(&stubs->directory_fd);

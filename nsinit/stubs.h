@@ -13,9 +13,10 @@ struct stubs {
 	char name[16];
 };
 
-/* Remove what a monitor that was killed has left, and make what the plan wants.  On failure -1, with the operation and the
- * call that failed. */
-int stubs_take(struct stubs *stubs, const struct plan *plan, int state_fd, const struct plan_op **failed, const char **call);
+/* Remove what a monitor that was killed has left, and make what the plan wants; they lie beside the directory of all
+ * containers.  On failure -1, with the operation and the call that failed. */
+int stubs_take(struct stubs *stubs, const struct plan *plan, int containers_fd, const struct plan_op **failed,
+	       const char **call);
 
 /* When nobody is inside any more. */
 void stubs_release(struct stubs *stubs);
