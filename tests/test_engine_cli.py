@@ -370,6 +370,10 @@ def test_on_a_terminal_lines_are_coloured(engine: Sandbox) -> None:
 def test_names_cannot_write_to_the_terminal(engine: Sandbox) -> None:
     result = engine("--log", "log", "kill", "x\x1b[2J")
     assert "\x1b" not in result.stderr
+    for words in (["--nonsense\x1b[2J"], ["list", "--nonsense\x1b[2J"]):
+        result = engine(*words)
+        assert "nonsense\\x1b[2J" in result.stdout
+        assert "\x1b" not in result.stdout + result.stderr
     master, slave = pty.openpty()
     process = engine.popen("nonsense\x1b[2J", stderr=slave)
     process.wait(20)

@@ -217,6 +217,15 @@ def test_a_mount_target_that_is_a_symlink_does_not_lead_outside(sandbox: Sandbox
     assert result.returncode in (0, 125)
 
 
+def test_what_is_hidden_of_the_sandboxs_own_is_hidden_or_refused(sandbox: Sandbox) -> None:
+    shown = sandbox("run", "--hide", "/sys/kernel", "--read", "/sys/kernel/mm", "ls", "/sys/kernel")
+    refused = sandbox("run", "--hide", "/proc", "--hide", "/proc/cpuinfo", "true")
+
+    assert shown.stdout == "mm\n"
+    assert refused.returncode == 125
+    assert "/proc: the sandbox has its own, which cannot be hidden" in refused.stderr
+
+
 def test_a_symlink_planted_by_an_earlier_run_is_refused(sandbox: Sandbox, project: Path, home: Path) -> None:
     (project / "data").mkdir()
     (home / "private").mkdir()

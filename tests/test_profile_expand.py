@@ -298,6 +298,13 @@ def test_a_root_of_its_own(world: World) -> None:
     assert expansion.origins["root"].endswith("p.toml:4: root.from")
 
 
+def test_what_a_root_of_its_own_brings_is_hidden_around_what_is_shown(world: World) -> None:
+    world.make("@/image/", "@/srv/a/")
+    text = '[root]\nfrom = "dir:@/image"\n[filesystem]\nread = ["@/srv/a"]\nhide = ["@/srv"]'
+
+    assert world.view(expanded(world, text).spec) == ["tmp @/srv 0555", "read @/srv/a"]
+
+
 def test_a_symlink_of_the_host_means_nothing_in_a_root_of_its_own(world: World) -> None:
     world.make("@/image/", "@/bin -> srv")
     error = refused(world, '[root]\nfrom = "dir:@/image"\n[filesystem]\nread = ["@/bin"]')

@@ -79,6 +79,10 @@ CASES = {
     "an optional variable that is not set": ('read = ["?$NONE/x"]\nhide = ["?$NONE"]', []),
     "absent in a read-only tree": ('read = ["@/srv"]\nhide = ["@/srv/none"]', ["read @/srv"]),
     "the sandbox's own": ('hide = ["/sys/class", "/proc/none"]', ["mask /sys/class", "mask /proc/none"]),
+    "read in hidden in the sandbox's own": (
+        'read = ["/sys/kernel/mm"]\nhide = ["/sys/kernel"]',
+        ["tmp /sys/kernel 0555", "read /sys/kernel/mm"],
+    ),
     "a device keeps its meaning": ('write = ["/dev/null"]', ["write /dev/null with devices"]),
     "a wildcard": ('read = ["~/d*s"]', ["read @/home/docs"]),
     "a wildcard in the middle": ('read = ["~/*/key"]', ["read @/home/docs/key"]),
@@ -303,6 +307,7 @@ REFUSED = {
     "dev": ('read = ["/dev"]', "/dev: the sandbox has its own", "name the devices"),
     "own below": ('tmp = ["/proc/acpi"]', "/proc/acpi: the sandbox has its own", "leave it out"),
     "hidden root": ('hide = ["/"]', "/ cannot be hidden", ""),
+    "hidden proc": ('hide = ["/proc", "/proc/cpuinfo"]', "/proc: the sandbox has its own", 'hide = ["/proc/…"]'),
 }
 
 

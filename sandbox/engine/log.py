@@ -61,9 +61,9 @@ class Log:
         hint = ": ".join(filter(None, (error.cause, error.hint)))
         self._write("error", message, hint)
         if self._file != 2 and not self._alone:
-            _write(2, _printable(message).rstrip("\n") + "\n")
+            _write(2, printable(message).rstrip("\n") + "\n")
             for line in hint.splitlines() if os.isatty(2) else ():
-                _write(2, f"  hint: {_printable(line)}\n")
+                _write(2, f"  hint: {printable(line)}\n")
 
     def warning(self, message: str) -> None:
         self._write("warning", message)
@@ -78,9 +78,9 @@ class Log:
             text = _as_json({"hint": hint, "level": level, "msg": message, "time": _now()})
         elif os.isatty(self._file):
             seconds = int(time.monotonic() - self._started)
-            body = _printable(message).rstrip("\n")
+            body = printable(message).rstrip("\n")
             text = f"\x1b[{_COLOURS[level]}m{level.upper()[:4]}\x1b[0m[{seconds:04d}] {body:<{_PAD}} "
-            text += "".join(f"\n  hint: {_printable(line)}" for line in hint.splitlines())
+            text += "".join(f"\n  hint: {printable(line)}" for line in hint.splitlines())
         else:
             text = f'time="{_now()}" level={level} msg={_value(message)}'
             if hint:
@@ -122,7 +122,7 @@ def _json_text(text: str) -> str:
 _JSON_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return `text` without what a terminal would take for a command: names come from where others write."""
     return "".join(c if c.isprintable() or c == "\n" else quote(c)[1:-1] for c in text)
 

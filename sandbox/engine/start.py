@@ -13,7 +13,7 @@ import sys
 
 from sandbox.engine.call import Call, failure_status, put
 from sandbox.engine.command_line import HelpWanted, WrongUsage, parse_global, parse_verb
-from sandbox.engine.log import Log
+from sandbox.engine.log import Log, printable
 from sandbox.engine.options import VERBS
 from sandbox.errors import SandboxError, UsageError
 
@@ -67,7 +67,7 @@ def run(program: str, arguments: list[str]) -> int:
     try:
         part = parse_global(arguments)
     except WrongUsage as error:
-        put(f"Incorrect Usage. {error}\n\n{_program_help()}")
+        put(f"Incorrect Usage. {printable(str(error))}\n\n{_program_help()}")
         log.fail(error)
         return EXIT_USAGE
     if part.version:
@@ -96,7 +96,7 @@ def run(program: str, arguments: list[str]) -> int:
         put(_verb_help(verb))
         return 0
     except WrongUsage as error:
-        put(f"Incorrect Usage{'.' if error.count else f': {error}'}\n\n{_verb_help(verb)}")
+        put(f"Incorrect Usage{'.' if error.count else f': {printable(str(error))}'}\n\n{_verb_help(verb)}")
         log.fail(error)
         return EXIT_USAGE
     call = Call(program, arguments, line, log)

@@ -120,11 +120,12 @@ def _hide(
     *,
     fresh: bool,
 ) -> None:
+    covers = not fresh or (around is not None and around.access in (*VISIBLE, Access.OWN))
     if any(entry.access is not Access.HIDE for entry in policy.inside(rule.path)):
-        if around is not None and around.access in VISIBLE:
+        if covers:
             # What lies in it is mounted in an empty directory of the same name, which cannot be listed for more.
             rows[rule.path] = (_tmpfs(rule.path, "0555"), rule.origin.text)
-    elif not fresh or (around is not None and around.access in (*VISIBLE, Access.OWN)):
+    elif covers:
         placed.masked.append((rule.path, rule.origin.text))
 
 

@@ -167,6 +167,12 @@ def _check_tmp(policy: Policy, rule: Rule) -> None:
 def _check_hidden(policy: Policy, rule: Rule) -> None:
     if rule.path == "/":
         raise ProfileError("/ cannot be hidden", where=rule.origin.text, hint="nothing is shown unless it is named")
+    if rule.path in OWN_DIRECTORIES:
+        raise ProfileError(
+            f"{rule.path}: the sandbox has its own, which cannot be hidden",
+            where=rule.origin.text,
+            hint=f'hide what lies in it: hide = ["{rule.path}/…"]',
+        )
     around = policy.over(rule.path) if not rule.found.exists else policy.above(rule.path)
     if not rule.found.exists and not rule.optional and around is not None and around.access is Access.WRITE:
         raise ProfileError(
