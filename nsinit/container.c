@@ -156,11 +156,22 @@ enum container_taken container_take(struct container *container, bool fresh)
 	strcpy(other.id, container->id);
 	if (open_itself(&other) < 0)
 		return errno == ENOENT ? TAKEN_FOR_NOW : TAKEN_FAILED;
+	errno = 0;
 	if (is_left_over(&other)) {
 		if (!fresh)
 			remove_members(&other);
 		container->fd = other.fd;
 		return TAKEN;
+	}
+	/* Then nothing can be said of it, and what was made is not wanted. */
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+		int error = errno;
+
+		if (fresh)
+			unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
+		close_fd(&other.fd);
+		errno = error;
+		return TAKEN_FAILED;
 	}
 	/* Its process may just have ended, and its monitor be about to remove it; or there is none yet. */
 	cleanup_fd int process_fd = container_read_record(&other) < 0 ? -1 : container_process(&other);

@@ -46,6 +46,18 @@ def test_each_project_and_each_path_has_its_own(world: World) -> None:
     assert Path(here).parent == Path(other).parent != Path(elsewhere).parent
 
 
+def test_a_choice_that_is_closed_is_named(world: World) -> None:
+    world.make("@/srv/closed/mine/")
+    (world.top / "srv/closed").chmod(0)
+    world.environment["XDG_CACHE_HOME"] = f"{world.top}/srv/closed/mine"
+
+    with pytest.raises(ProfileError) as caught:
+        source(world, 'cache = ["~/a"]')
+    (world.top / "srv/closed").chmod(0o700)
+    assert caught.value.reason == f"{world.top}/srv/closed/mine: Permission denied"
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
 def test_the_cache_directory_is_the_users_choice(world: World) -> None:
     world.environment["XDG_CACHE_HOME"] = f"{world.top}/srv"
     assert source(world, 'cache = ["~/x"]').startswith(f"{world.top}/srv/sandbox/project-")

@@ -296,6 +296,16 @@ def test_the_limit_on_descriptors_is_found(host: BrokenHost, limits: str, cure: 
     assert f"\n  hint: {cure}" in result.stderr
 
 
+def test_a_lack_of_descriptors_is_never_called_anything_else(host: BrokenHost) -> None:
+    """The interpreter itself needs two."""
+    results = {limit: host("run", "true", around=("prlimit", f"--nofile={limit}:{limit}")) for limit in range(5, 11)}
+
+    for limit, result in results.items():
+        assert result.returncode == 125, limit
+        assert ": Too many open files (" in result.stderr
+        assert f"\n  cause: a process may have {limit} descriptors here" in result.stderr
+
+
 def test_a_lack_of_processes_is_no_fault_of_the_programs(host: BrokenHost) -> None:
     status, found = host.doctor(around=("prlimit", "--nproc=1:1"))
 

@@ -86,6 +86,13 @@ NOT_UNDERSTOOD = [
     (["profile", "show", "a", "b"], "sandbox: profile show: got unexpected extra argument(s) (b)\n  hint: see sandbox"),
     (["spec", "--output"], "option '--output' requires an argument\n  hint: see sandbox"),
     (["\x1b[31m"], "sandbox: \\x1b[31m is not understood"),
+    # As others call it.
+    (["help", "run"], "help is not understood\n  hint: say sandbox --help, or sandbox VERB --help\n"),
+    (["env"], "env is not understood\n  hint: to run it inside: sandbox run -- env\n"),
+    (["run", "--ro-bind", "/", "/", "env"], "--ro-bind is not understood\n  hint: a path is shown at its own place"),
+    (["run", "--unshare-net", "env"], "hint: there is no network, unless --network host gives it\n"),
+    (["run", "-it", "env"], "run: -i is not understood\n  hint: there is a terminal inside where you have one"),
+    (["run", "--memory=1G", "env"], "hint: a profile has limits: sandbox profile keys limits\n"),
 ]
 
 
@@ -96,6 +103,20 @@ def test_what_is_not_understood_gets_a_proposal(sandbox: Sandbox, words: list[st
     assert result.returncode == 125
     assert said in result.stderr
     assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["ps"], ["profile", "keys"], ["profile", "list"], ["spec"], ["doctor"]]
+)
+def test_output_that_cannot_be_written_is_an_error_in_our_words(sandbox: Sandbox, words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        process = sandbox.popen(*words, stdout=full)
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 125
+    assert said.splitlines()[-1] == "sandbox: standard output cannot be written: No space left on device"
+    assert "Traceback" not in said
+    assert "Exception" not in said
 
 
 def test_help_imports_no_more_than_it_needs() -> None:

@@ -221,6 +221,41 @@ def test_several_and_what_fails_for_one_is_done_for_the_others(sandbox: Sandbox,
     assert "no sandbox is called absent" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "word, hint",
+    [
+        ("SIGKIL", "did you mean KILL?"),
+        ("usr", "did you mean USR2?"),
+        ("NOSIG", "write a name or a number: TERM, KILL, 15 …"),
+        ("0", "write a name or a number: TERM, KILL, 15 …"),
+        ("99", "write a name or a number: TERM, KILL, 15 …"),
+    ],
+)
+def test_a_misspelt_signal_is_no_term(sandbox: Sandbox, start: Start, word: str, hint: str) -> None:
+    process = start("one")
+    result = sandbox("kill", "one", word)
+
+    assert result.returncode == 125
+    assert result.stderr == f'sandbox: kill: "{word}" is no signal, and no sandbox is called so\n  hint: {hint}\n'
+    assert sandbox("ps", "-q").stdout == "one\n"
+    assert process.poll() is None
+
+
+def test_a_sandbox_may_be_called_as_no_signal_is(sandbox: Sandbox, start: Start) -> None:
+    processes = [start("one"), start("USR3")]
+    sandbox("kill", "one", "USR3", check=True)
+
+    assert [process.wait(20) for process in processes] == [143, 143]
+
+
+@pytest.mark.parametrize("option", ["-9", "-KILL"])
+def test_a_signal_as_an_option_is_told_where_it_stands(sandbox: Sandbox, option: str) -> None:
+    result = sandbox("kill", option, "one")
+
+    assert result.returncode == 125
+    assert "sandbox kill ID KILL" in result.stderr
+
+
 def test_several_without_a_signal(sandbox: Sandbox, start: Start) -> None:
     processes = [start("one"), start("two")]
     sandbox("kill", *sandbox("ps", "-q").stdout.split(), check=True)

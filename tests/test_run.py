@@ -82,6 +82,28 @@ def test_a_script_without_its_interpreter_is_explained(sandbox: Sandbox, project
     assert "its interpreter was not found" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command, status, said",
+    [
+        ("./data/", 127, "./data/: is a file, and no directory\n  hint: leave out the slash: ./data\n"),
+        ("./data/tool", 127, "./data/tool: what it is to lie in is no directory\n"),
+        ("./sub", 126, "./sub: is a directory\n  hint: name a program in it\n"),
+        ("/", 126, "/: is a directory\n  hint: name a program in it\n"),
+        (".", 126, ".: is a directory\n  hint: name a program in it\n"),
+        ("", 127, "the command is empty\n  hint: is it a variable that is not set?\n"),
+    ],
+)
+def test_what_is_no_command_is_called_what_it_is(
+    sandbox: Sandbox, project: Path, command: str, status: int, said: str
+) -> None:
+    (project / "data").write_text("x")
+    (project / "sub").mkdir()
+
+    result = sandbox("run", "--", command)
+
+    assert (result.returncode, result.stderr) == (status, f"sandbox: {said}")
+
+
 def test_a_file_that_is_not_executable_is_126(sandbox: Sandbox, project: Path) -> None:
     (project / "data").write_text("x")
 
@@ -290,3 +312,26 @@ def test_a_pipe_ends_when_the_command_closes_it(sandbox: Sandbox, project: Path)
     assert process.stdout.read() == "first\n"  # to the end of the file, though the sandbox runs
     process.terminate()
     process.wait(20)
+
+
+def test_a_home_of_another_user_is_named(sandbox: Sandbox) -> None:
+    """As `su` and `sudo` leave it."""
+    result = sandbox("run", "true", env={"HOME": "/root"})
+
+    assert result.returncode == 125
+    assert "\n  cause: /root is closed to you: it is uid 0's, with mode 0" in result.stderr
+    assert "\n  hint: HOME is another user's: " in result.stderr
+
+
+def test_a_working_directory_below_a_closed_one_is_explained(sandbox: Sandbox, project: Path) -> None:
+    (project / "closed/in").mkdir(parents=True)
+    script = (
+        f"cd closed/in && chmod 0 .. && {sandbox.binary} run true; status=$?; chmod 700 {project}/closed; exit $status"
+    )
+    result = subprocess.run(
+        ["sh", "-c", script], cwd=project, env=sandbox.environment, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 125
+    assert f"\n  cause: {project}/closed is closed to you: it is yours, with mode 0000\n" in result.stderr
+    assert f"\n  hint: chmod u+x {project}/closed\n" in result.stderr

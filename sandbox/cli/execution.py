@@ -8,6 +8,8 @@ import os
 from sandbox.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, SandboxError
 from sandbox.plan.ops import BindMount, Environment, Mask, Step, WorkingDirectory
 
+_TO_BE_NAMED = "name a program in it"
+
 
 class CommandError(SandboxError):
     """The command cannot be executed inside; exit status 126 or 127 as the shell's."""
@@ -19,10 +21,15 @@ class CommandError(SandboxError):
 
 def command_error(steps: tuple[Step, ...], command: str, number: int) -> CommandError:
     """Return the error for `command`, whose execve(2) inside failed with errno `number`."""
+    if not command:
+        return CommandError("the command is empty", hint="is it a variable that is not set?", exit_code=EXIT_NOT_FOUND)
     if number in (errno.ENOENT, errno.ENOTDIR):
-        message, hint = _not_found(steps, command)
+        message, hint = _not_found(steps, command, number)
         return CommandError(message, hint=hint, exit_code=EXIT_NOT_FOUND)
     hint = ""
+    path = os.path.normpath(os.path.join(_directory(steps), command))
+    if number == errno.EACCES and _is_directory(steps, command, path):
+        return CommandError(f"{command}: is a directory", hint=_TO_BE_NAMED, exit_code=EXIT_NOT_EXECUTABLE)
     if number == errno.EACCES:
         hint = f"make it executable: chmod +x {command}" if "/" in command else "check the permissions along its path"
     if number == errno.ENOEXEC:
@@ -34,11 +41,25 @@ def command_error(steps: tuple[Step, ...], command: str, number: int) -> Command
     )
 
 
-def _not_found(steps: tuple[Step, ...], command: str) -> tuple[str, str]:
+def _directory(steps: tuple[Step, ...]) -> str:
+    return next((step.op.path for step in steps if isinstance(step.op, WorkingDirectory)), "/")
+
+
+def _is_directory(steps: tuple[Step, ...], command: str, path: str) -> bool:
+    """Is it one for sure?  A name without a slash is searched for, and finds none but `.` and `..`."""
+    if command in (".", "..") or path == "/":
+        return True
+    return "/" in command and _visible(steps, path) and os.path.isdir(path)
+
+
+def _not_found(steps: tuple[Step, ...], command: str, number: int) -> tuple[str, str]:
     """Return message and hint; the host is looked at only to say what differs."""
     if "/" in command:
-        directory = next((step.op.path for step in steps if isinstance(step.op, WorkingDirectory)), "/")
-        path = os.path.normpath(os.path.join(directory, command))
+        path = os.path.normpath(os.path.join(_directory(steps), command))
+        if number == errno.ENOTDIR and command.endswith("/"):
+            return f"{command}: is a file, and no directory", f"leave out the slash: {command.rstrip('/')}"
+        if number == errno.ENOTDIR and not os.path.exists(path):
+            return f"{command}: what it is to lie in is no directory", ""
         if _visible(steps, path) and os.path.exists(path):
             return (
                 f"{command}: its interpreter was not found inside the sandbox",

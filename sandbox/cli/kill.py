@@ -6,7 +6,7 @@ import signal
 import sys
 
 from sandbox.cli.verb_line import Values
-from sandbox.errors import EXIT_OWN_FAILURE, SandboxError, UsageError, describe
+from sandbox.errors import EXIT_OWN_FAILURE, NoSuchContainer, SandboxError, UsageError, WrongStatus, describe
 
 _USAGE = "sandbox kill ID… [SIGNAL]"
 
@@ -27,6 +27,8 @@ def kill(values: Values, operands: list[str]) -> int:
     elif len(operands) > 1 and (found := find_signal(operands[-1])):
         # A sandbox may be called "TERM"; who means that, and another one, gives the signal by --signal.
         number, operands = found, operands[:-1]
+    elif len(operands) > 1:
+        _refuse_misspelt(operands[-1], parent)
     status = 0
     for name in operands:
         try:
@@ -34,10 +36,31 @@ def kill(values: Values, operands: list[str]) -> int:
             with place:
                 container = Container(place, record, root)
             container.signal(number, all=bool(values.get("all")))
+        except WrongStatus:
+            print(describe(WrongStatus("has ended", where=name)), file=sys.stderr)
+            status = EXIT_OWN_FAILURE
         except SandboxError as error:
             print(describe(error), file=sys.stderr)
             status = EXIT_OWN_FAILURE
     return status
+
+
+def _refuse_misspelt(word: str, parent: str) -> None:
+    """Raise UsageError if `word` was to be a signal: TERM instead of it could not be taken back."""
+    from difflib import get_close_matches  # late: only where the last word is no signal
+
+    from sandbox.runtime.finding import find
+
+    name = word.upper().removeprefix("SIG")
+    near = get_close_matches(name, [known.removeprefix("SIG") for known in signal.Signals.__members__], 1, 0.7)
+    if not (near or word.isdigit() or word.isupper() or word.upper().startswith("SIG")):
+        return
+    try:
+        place, _ = find(parent, word)
+        place.close()
+    except NoSuchContainer as error:
+        hint = f"did you mean {near[0]}?" if near else "write a name or a number: TERM, KILL, 15 …"
+        raise UsageError(f'"{word}" is no signal, and no sandbox is called so', where="kill", hint=hint) from error
 
 
 def signal_number(word: str) -> int:

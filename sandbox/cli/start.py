@@ -12,13 +12,36 @@ from __future__ import annotations
 import os
 import sys
 
-from sandbox.errors import SandboxError, describe
+from sandbox.errors import EXIT_OWN_FAILURE, SandboxError, describe
 
 _QUICK = ("exec", "ps", "kill", "inspect")  # which would have to wait for typer longer than for their work
 
 
 def main() -> None:
     """Do what the command line asks, and exit."""
+    try:
+        try:
+            _work()
+        finally:
+            sys.stdout.flush()  # at the interpreter's end it would be worded by that
+    except OSError as error:
+        if not _is_stuck():
+            raise
+        print(f"sandbox: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(EXIT_OWN_FAILURE)
+
+
+def _is_stuck() -> bool:
+    """Is it standard output that fails?  Tried, as after a long text it holds nothing more; else that is dropped."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return True
+    return False
+
+
+def _work() -> None:
     program, key_fd, plan_name, command_at, signals, *arguments = sys.argv[1:]
     try:
         if int(key_fd) >= 0:

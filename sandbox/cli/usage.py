@@ -15,9 +15,62 @@ def not_understood(word: str, known: Iterable[str], where: str) -> UsageError:
     """Return the error for a verb or an option that there is not, with what was probably meant."""
     from difflib import get_close_matches  # late: only where something is wrong
 
-    close = get_close_matches(word, list(known), n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(close)}?\n" if close else ""
+    there = _there(word, where)
+    close = [] if there else get_close_matches(word, list(known), n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(close)}?\n" if close else there
     return UsageError(f"{word} is not understood", where=_verb(where), hint=f"{hint}see {where} --help")
+
+
+def _there(word: str, where: str) -> str:
+    """Return the hint for what other programs have, and is called otherwise here."""
+    if where == "sandbox":
+        from shutil import which  # late, as above
+
+        if word in _VERBS:
+            return f"{_VERBS[word]}\n"
+        return f"to run it inside: sandbox run -- {word}\n" if not word.startswith("-") and which(word) else ""
+    if where == "sandbox kill":
+        return "the signal stands behind the name: sandbox kill ID KILL\n" if word[1:2].isalnum() else ""
+    if where not in ("sandbox run", "sandbox spec", "sandbox explain"):
+        return ""
+    return next((f"{hint}\n" for names, hint in _OPTIONS if word in names.split()), "")
+
+
+_VERBS = {
+    "help": "say sandbox --help, or sandbox VERB --help",
+    "-V": "say sandbox --version",
+    "version": "say sandbox --version",
+    "list": "what runs is listed by sandbox ps, profiles by sandbox profile list",
+    "stop": "say sandbox kill ID",
+    "rm": "a sandbox is gone when it ends; to end it: sandbox kill ID",
+    "enter": "say sandbox exec ID COMMAND",
+    "join": "say sandbox exec ID COMMAND",
+    "shell": "say sandbox run -p shell -- bash",
+}
+
+# Options of bubblewrap, firejail and podman, as they are spelled there.
+_OPTIONS = (
+    (
+        "--bind --dev-bind --volume -v --mount --whitelist",
+        "a path is shown at its own place: --write PATH, --read PATH",
+    ),
+    ("--ro-bind --read-only", "a path is shown at its own place: --read PATH"),
+    ("--tmpfs --private-tmp", "an empty directory is put there by --tmp PATH; /tmp is one already"),
+    ("--private --private-home", "your home is not there, unless a profile shows it: sandbox profile list"),
+    ("--blacklist", "say --hide PATH"),
+    ("--unshare-net --net", "there is no network, unless --network host gives it"),
+    ("--share-net", "say --network host"),
+    ("--unshare-all --unshare-pid --unshare-user --unshare-ipc --unshare-uts", "every namespace is new already"),
+    ("--proc --dev", "/proc and /dev are there already"),
+    ("--die-with-parent --new-session --rm", "it is so already: leave it out"),
+    ("-i -t -it --interactive --tty=true", "there is a terminal inside where you have one: leave it out"),
+    ("-e --setenv", "say --env NAME=VALUE"),
+    ("--clearenv", "no variable is passed in, unless a profile keeps it"),
+    ("-w --chdir --workdir", "say --cwd DIRECTORY"),
+    ("-u --uid", "say --user UID[:GID]"),
+    ("--memory -m --cpus --pids-limit --rlimit-nofile --ulimit", "a profile has limits: sandbox profile keys limits"),
+    ("--seccomp --cap-add --cap-drop", "a profile says so: sandbox profile keys security"),
+)
 
 
 def usage_error(error: TyperException) -> UsageError:

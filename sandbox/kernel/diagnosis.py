@@ -65,7 +65,9 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
     if kind in _MOUNTS:
         return _no_mount(op, kind, call, number, subject)
     if kind == "WorkingDirectory":
-        return Cause(cure="the directory is not visible inside: --read or --write it, or choose one with --cwd")
+        return Cause(cure="let sandbox run show the directory (--read, --write), or choose another by --cwd")
+    if kind == "SetHostname" and number == errno.EINVAL:
+        return Cause(cure="use at most 64 bytes")
     if kind == "SetRlimit" and number == errno.EPERM:
         return Cause(cure="a limit above the caller's own hard limit (ulimit -H -a) cannot be had without root")
     if kind == "SetNice" and number in (errno.EPERM, errno.EACCES):

@@ -17,6 +17,8 @@ from sandbox.profile.load import Origin
 from sandbox.profile.paths import Vocabulary
 from sandbox.profile.resolve import Resolver
 
+_ELSEWHERE = "set XDG_CACHE_HOME to a directory of your own that is writable"
+
 
 def place(path: str, vocabulary: Vocabulary, resolver: Resolver, origin: Origin) -> str:
     """Return the directory that is shown at `path`; it need not be there yet.
@@ -29,7 +31,10 @@ def place(path: str, vocabulary: Vocabulary, resolver: Resolver, origin: Origin)
     configured = resolver.inputs.variable("XDG_CACHE_HOME") or ""
     base = configured if configured.startswith("/") else f"{vocabulary.home}/.cache"
     project = f"{os.path.basename(vocabulary.cwd) or 'root'}-{sha256(os.fsencode(vocabulary.cwd)).hexdigest()[:16]}"
-    directory = resolver.resolve(base).real.rstrip("/")
+    resolved = resolver.resolve(base)
+    if resolved.refusal:
+        raise ProfileError(f"{base}: {resolved.refusal}", where=origin.text, hint=_ELSEWHERE)
+    directory = resolved.real.rstrip("/")
     for name in ("sandbox", project, path.strip("/").replace("%", "%25").replace("/", "%2F")):
         directory = f"{directory}/{name}"
         try:
@@ -56,5 +61,5 @@ def make(directories: tuple[str, ...]) -> None:
             raise HostError(
                 f"cannot make {directory}: {error.strerror}",
                 where="filesystem.cache",
-                hint="set XDG_CACHE_HOME to a directory of your own that is writable",
+                hint=_ELSEWHERE,
             ) from error

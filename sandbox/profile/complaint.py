@@ -5,6 +5,8 @@ Loaded only where a document was refused.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -27,6 +29,20 @@ def syntax_error(label: str, error: tomllib.TOMLDecodeError | UnicodeDecodeError
         return ProfileError(f"is not TOML: {text[:1].lower()}{text[1:]}", where=label)
     reason = text[: found.start()]
     return ProfileError(f"is not TOML: {reason[:1].lower()}{reason[1:]}", where=f"{label}:{found[1]}")
+
+
+def unreadable(path: str, error: OSError, where: str, home: str) -> ProfileError:
+    """Return the error for a file that cannot be read."""
+    cause, hint = "", "name a profile's file"
+    if error.errno == errno.EACCES:
+        from sandbox.kernel.diagnosis import closed_parent  # late: what it imports is of no use for other errors
+
+        found = closed_parent(path)
+        cause, hint = found.why, found.cure or f"see its permissions: ls -l {path}"
+        # As after `su` and `sudo`, which keep the variable.
+        if cause and path.startswith(f"{home}/") and os.stat(home).st_uid != os.geteuid():
+            hint = "HOME is another user's: set it to your own, or log in anew: su - USER"
+    return ProfileError(f"cannot read {path}: {error.strerror}", where=where, hint=hint, cause=cause)
 
 
 def type_error(label: str, document: str, error: msgspec.ValidationError) -> ProfileError:

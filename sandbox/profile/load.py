@@ -6,7 +6,6 @@ value keeps where it was written.  What the values mean is left to `expand`.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import tomllib
@@ -291,8 +290,9 @@ class Stack:
         except FileNotFoundError:
             return None
         except OSError as error:
-            hint = f"see its permissions: ls -l {path}" if error.errno == errno.EACCES else "name a profile's file"
-            raise ProfileError(f"cannot read {path}: {error.strerror}", where=asked_by, hint=hint) from error
+            from sandbox.profile.complaint import unreadable  # late: only where something is wrong
+
+            raise unreadable(path, error, asked_by, self.inputs.variable("HOME") or "") from error
 
     def _home(self, name: str) -> str:
         home = self.inputs.variable("HOME") if name.startswith("~/") else None

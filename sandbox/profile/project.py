@@ -91,7 +91,15 @@ def search(caller: Caller, inputs: Inputs) -> tuple[list[Found], str]:
             elif inputs.node(path) is not None:
                 found.insert(0, _take(path, caller, inputs))
         except OSError as error:
-            raise ProfileError(f"cannot be read: {error.strerror}", where=path, hint=_WITHOUT) from error
+            from sandbox.kernel.diagnosis import closed_parent  # late: only where something is wrong
+
+            closed = closed_parent(path)
+            raise ProfileError(
+                f"cannot be read: {error.strerror}",
+                where=path,
+                cause=closed.why,
+                hint=closed.cure or _WITHOUT,  # what is closed is to the run, too
+            ) from error
         directory, device = os.path.dirname(directory), status.st_dev
     return found, ""
 
