@@ -45,6 +45,8 @@ static bool has_directory(const char *program)
 int main(int argc, char *argv[])
 {
 	const char *name = argc ? argv[0] : "";
+	/* Not basename(3): since musl 1.2.5, <string.h> declares it no more, and <libgen.h>'s is another. */
+	const char *slash = strrchr(name, '/');
 
 	open_standard_fds();
 	python_take_back();
@@ -54,7 +56,7 @@ int main(int argc, char *argv[])
 		return join_main(argv);
 	if (!strcmp(name, "sandbox-oci-plan"))
 		return has_directory("sandbox-oci") ? 1 : engine_plan_main(argv);
-	if (!strcmp(basename(name), "sandbox-oci"))
+	if (!strcmp(slash ? slash + 1 : name, "sandbox-oci"))
 		return has_directory("sandbox-oci") ? 1 : engine_main(argv);
 	/* What the caller left open does not reach the sandbox. */
 	if (sys_close_on_exec_from(3) < 0) {
