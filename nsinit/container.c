@@ -112,13 +112,14 @@ static bool is_bare(int directory_fd)
 	return !listing.failed;
 }
 
-/* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held. */
-static bool is_left_over(struct container *container)
+/* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held.  Where it was
+ * just made there is nothing to be looked through. */
+static bool is_left_over(struct container *container, bool fresh)
 {
 	if (flock(container->fd, LOCK_EX | LOCK_NB) < 0 || !still_named(container))
 		return false;
 	if (container_read_record(container) < 0)
-		return errno == ENOENT && is_bare(container->fd);
+		return errno == ENOENT && (fresh || is_bare(container->fd));
 	return container->pid == 0 || container->held;
 }
 
@@ -141,7 +142,7 @@ void container_clean(int parent_fd, const char *id)
 		return;
 	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
 	cleanup_fd int process_fd = container_read_record(&container) < 0 ? -1 : container_process(&container);
-	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container) && !container.cgroup[0]) {
+	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container, false) && !container.cgroup[0]) {
 		remove_members(&container);
 		unlinkat(parent_fd, id, AT_REMOVEDIR);
 	}
@@ -157,7 +158,7 @@ enum container_taken container_take(struct container *container, bool fresh)
 	if (open_itself(&other) < 0)
 		return errno == ENOENT ? TAKEN_FOR_NOW : TAKEN_FAILED;
 	errno = 0;
-	if (is_left_over(&other)) {
+	if (is_left_over(&other, fresh)) {
 		if (!fresh)
 			remove_members(&other);
 		container->fd = other.fd;
@@ -189,7 +190,7 @@ int container_make(struct container *container, const char *directory, const cha
 		if (mkdirat(container->parent_fd, id, 0700) < 0) {
 			int error = errno;
 
-			if (error != EEXIST || open_itself(container) < 0 || !is_left_over(container)) {
+			if (error != EEXIST || open_itself(container) < 0 || !is_left_over(container, false)) {
 				errno = error;
 				return -1;
 			}

@@ -8,28 +8,33 @@
 
 #include "sys.h"
 
-static void put(struct json *json, const char *bytes, size_t size)
+static void write_out(struct json *json, const char *bytes, size_t size)
 {
-	if (size > sizeof(json->bytes) - json->size && !json_flush(json))
-		return;
-	if (size <= sizeof(json->bytes)) {
-		memcpy(json->bytes + json->size, bytes, size);
-		json->size += size;
-	} else if (!write_whole(json->fd, bytes, size)) {
-		json->failed = true;
-		json->error = errno;
-	}
+	if (!json->error && !write_whole(json->fd, bytes, size))
+		json->error = errno ? errno : EIO;
 }
 
-/* false: something could not be written, now or before. */
-bool json_flush(struct json *json)
+static void put(struct json *json, const char *bytes, size_t size)
 {
-	if (!json->failed && !write_whole(json->fd, json->bytes, json->size)) {
-		json->failed = true;
-		json->error = errno;
+	if (size > sizeof(json->bytes) - json->size) {
+		write_out(json, json->bytes, json->size);
+		json->size = 0;
 	}
+	if (size > sizeof(json->bytes)) {
+		write_out(json, bytes, size);
+		return;
+	}
+	memcpy(json->bytes + json->size, bytes, size);
+	json->size += size;
+}
+
+/* -1: something could not be written, now or before; errno says why. */
+int json_flush(struct json *json)
+{
+	write_out(json, json->bytes, json->size);
 	json->size = 0;
-	return !json->failed;
+	errno = json->error;
+	return json->error ? -1 : 0;
 }
 
 void json_raw(struct json *json, const char *text)
@@ -55,16 +60,21 @@ static size_t character(const unsigned char *text)
 	return code < least[length] || code > 0x10ffff || code >> 11 == 0x1b ? 0 : length;
 }
 
-/* As a string, with its quotes.  JSON is UTF-8: for a byte that is none stands U+FFFD. */
-void json_text(struct json *json, const char *text)
+/* As a string, with its quotes, of at most `most` bytes of the text; an ellipsis stands for the rest.  JSON is UTF-8: for
+ * a byte that is none stands U+FFFD. */
+void json_beginning(struct json *json, const char *text, size_t most)
 {
 	char escaped[8];
 
 	put(json, "\"", 1);
 	while (*text) {
 		unsigned char byte = (unsigned char)*text;
-		size_t length = character((const unsigned char *)text);
+		size_t length = character((const unsigned char *)text), size = length ? length : 1;
 
+		if (size > most) {
+			put(json, "\xe2\x80\xa6", 3);
+			break;
+		}
 		if (length == 0)
 			put(json, "\\ufffd", 6);
 		else if (byte < ' ' || byte == 0x7f)
@@ -73,9 +83,15 @@ void json_text(struct json *json, const char *text)
 			put(json, "\\", 1), put(json, text, 1);
 		else
 			put(json, text, length);
-		text += length ? length : 1;
+		text += size;
+		most -= size;
 	}
 	put(json, "\"", 1);
+}
+
+void json_text(struct json *json, const char *text)
+{
+	json_beginning(json, text, SIZE_MAX);
 }
 
 void json_number(struct json *json, long long number)

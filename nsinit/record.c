@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "json.h"
 #include "sys.h"
 
 #define COMMAND_MAX 4096 /* of what is written down of a command */
@@ -48,52 +49,46 @@ int container_read_record(struct container *container)
 	return 0;
 }
 
-/* Put `text` as a JSON string, or of a long one its beginning.  Bytes that are no UTF-8 stay what they are. */
-static size_t put_string(char *to, size_t room, const char *text)
+/* The member of state.json that only the call knows; of a long command the beginning. */
+static void put_command(struct json *json, char *const command[])
 {
-	static const char more[] = "\xe2\x80\xa6";
-	size_t at = 0;
+	size_t room = COMMAND_MAX;
 
-	to[at++] = '"';
-	for (; *text && at + sizeof("\\u0000") + sizeof(more) < room; text++) {
-		unsigned char byte = (unsigned char)*text;
+	json_raw(json, "\"args\":[");
+	for (char *const *word = command; *word && room; word++) {
+		size_t size = strlen(*word) + 1;
 
-		if (byte < ' ' || byte == 0x7f)
-			at += (size_t)sprintf(to + at, "\\u%04x", byte);
-		else if (byte == '"' || byte == '\\')
-			to[at++] = '\\', to[at++] = (char)byte;
-		else
-			to[at++] = (char)byte;
+		if (word > command)
+			json_raw(json, ",");
+		json_beginning(json, *word, room);
+		room -= size < room ? size : room;
 	}
-	if (*text) {
-		/* Not half a character. */
-		while ((to[at - 1] & 0xc0) == 0x80)
-			at--;
-		if (to[at - 1] & 0x80)
-			at--;
-		at += (size_t)sprintf(to + at, more);
-	}
-	to[at++] = '"';
-	return at;
+	json_raw(json, "],\n");
 }
 
-/* The member of state.json that only the call knows. */
-static size_t put_command(char to[COMMAND_MAX], char *const command[])
+static int write_record(int fd, const struct container *container, const char *rest, char *const command[])
 {
-	size_t size = (size_t)sprintf(to, "\"args\":[");
+	char line[PATH_MAX + 512];
+	struct json json = { .fd = fd };
+	int length = snprintf(line, sizeof(line), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s%s,\n",
+			      container->id, container->pid, container->started, container->created, container->cgroup,
+			      container->held ? HELD : "\"");
 
-	for (char *const *word = command; *word && size + 32 < COMMAND_MAX; word++) {
-		if (word > command)
-			to[size++] = ',';
-		size += put_string(to + size, COMMAND_MAX - size - 8, *word);
+	if (length < 0 || (size_t)length >= sizeof(line)) {
+		errno = ENAMETOOLONG;
+		return -1;
 	}
-	return size + (size_t)sprintf(to + size, "],\n");
+	json_raw(&json, line);
+	if (command)
+		put_command(&json, command);
+	json_raw(&json, rest);
+	json_raw(&json, "\n");
+	return json_flush(&json);
 }
 
 /* Of what a sandbox runs, `command`, the plan knows nothing; of a container NULL. */
 int container_record(struct container *container, const struct plan *plan, char *const command[])
 {
-	char text[PATH_MAX + 4 * COMMAND_MAX];
 	const struct plan_container *op = (const struct plan_container *)plan_find(plan, OP_CONTAINER);
 	struct timespec now;
 	struct tm utc;
@@ -108,17 +103,14 @@ int container_record(struct container *container, const struct plan *plan, char 
 		size_t length = strftime(container->created, sizeof(container->created), "%Y-%m-%dT%H:%M:%S", &utc);
 		snprintf(container->created + length, sizeof(container->created) - length, ".%09ldZ", now.tv_nsec);
 	}
+	/* Without it the process would seem to have ended.  It has not been collected, and so is there to be looked at. */
 	container->started = container->pid ? process_start_time(container->pid, NULL) : 0;
+	if (container->pid && !container->started)
+		return -1;
 	cleanup_fd int fd = openat(container->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	const char *record = plan_text(plan, op->record);
-	size_t size = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s%s,\n",
-				       container->id, container->pid, container->started, container->created,
-				       container->cgroup, container->held ? HELD : "\"");
-	if (command)
-		size += put_command(text + size, command);
-	if (write_whole(fd, text, size) && write_whole(fd, record, strlen(record)) && write_whole(fd, "\n", 1) &&
+	if (!write_record(fd, container, plan_text(plan, op->record), command) &&
 	    !renameat(container->fd, "state.json.new", container->fd, "state.json"))
 		return 0;
 	int error = errno;

@@ -127,7 +127,7 @@ static void put_usage(struct json *json, const struct report *report)
 	json_raw(json, "}");
 }
 
-static bool compose(int fd, const struct monitor *monitor, int status)
+static int compose(int fd, const struct monitor *monitor, int status)
 {
 	const struct report *report = &monitor->report;
 	struct timespec wall = since(&report->clock, &report->ended), ended = report->began;
@@ -150,9 +150,7 @@ static bool compose(int fd, const struct monitor *monitor, int status)
 	put_exit(&json, monitor, status);
 	put_usage(&json, report);
 	json_raw(&json, ",\"error\":null}\n");
-	json_flush(&json);
-	errno = json.error;
-	return !json.failed;
+	return json_flush(&json);
 }
 
 static int write_report(const struct monitor *monitor, int status)
@@ -167,7 +165,7 @@ static int write_report(const struct monitor *monitor, int status)
 	cleanup_fd int fd = openat(directory_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	if (compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
+	if (!compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
 		return 0;
 	int error = errno;
 	unlinkat(directory_fd, temporary, 0);

@@ -72,9 +72,17 @@ def test_of_a_long_command_the_beginning_is_written_down(sandbox: Sandbox, proje
     process.terminate()
     process.wait(20)
 
-    assert document["args"][:3] == list(SLEEP)
-    assert document["args"][3].startswith("üüü")
-    assert document["args"][3].endswith("ü…")
+    room = 4096 - sum(len(word) + 1 for word in SLEEP)
+    assert document["args"] == [*SLEEP, "ü" * (room // 2) + "…"]
+
+
+def test_what_is_written_down_is_utf_8_whatever_the_command(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:
+    process = start(sandbox, project, "one", *SLEEP, os.fsdecode(b"\xff\xc3"))
+    document = json.loads((runtime_dir / "sandbox/containers/one/state.json").read_bytes())
+    process.terminate()
+    process.wait(20)
+
+    assert document["args"] == [*SLEEP, "\ufffd\ufffd"]
 
 
 def test_the_plan_is_the_kept_one_and_a_copy_where_none_is_kept(
