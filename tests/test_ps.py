@@ -40,9 +40,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
 @pytest.fixture
 def start(sandbox: Sandbox, project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return what starts a sandbox by name, and ends all of them afterwards."""
-    processes = []
+    processes, started = [], set()
 
     def start(name: str, *options: str, command: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        started.add(name)
         process = sandbox.popen(
             "run", "--name", name, *options, *(command or ("sh", "-c", f"echo > {name}.up; exec sleep 1000"))
         )
@@ -55,7 +56,8 @@ def start(sandbox: Sandbox, project: Path) -> Iterator[Callable[..., subprocess.
         if process.poll() is None:
             process.kill()
             process.wait(20)
-    sandbox("ps", "--quiet")  # which removes what they have left
+    # Which removes what they have left, once their first processes have ended, too.
+    wait_for(lambda: not started & set(sandbox("ps", "--quiet", check=True).stdout.split()))
 
 
 Start = Callable[..., subprocess.Popen[str]]
