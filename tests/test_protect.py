@@ -195,6 +195,47 @@ def test_a_symlink_planted_inside_does_not_give_it_free(sandbox: Sandbox, projec
     assert (project / "there/hook").read_text() == "yours"
 
 
+def git(directory: Path, *words: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=directory, check=True)
+
+
+@needs("userns")
+@pytest.mark.parametrize("kind", ["worktree", "submodule"])
+def test_the_repository_of_a_worktree_is_protected(sandbox: Sandbox, home: Path, project: Path, kind: str) -> None:
+    """Its .git is a file, and what git executes lies where that leads."""
+    repository, other, here = home / "repository", home / "other", project / "here"
+    for path in (repository, other):
+        git(home, "init", "-q", str(path))
+        git(path, "commit", "-q", "--allow-empty", "-m", "x")
+    if kind == "worktree":
+        git(repository, "worktree", "add", "-q", str(here))
+        git(repository, "worktree", "add", "-q", str(home / "elsewhere"))
+        shown = repository / ".git"
+    else:
+        git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "here")
+        here, shown = repository / "here", repository / ".git/modules/here"
+    attacks = f"""
+        cd {shown}
+        for name in hooks/pre-commit config config.worktree commondir modules \\
+            worktrees/here/commondir worktrees/elsewhere/commondir worktrees/here/gitdir worktrees/elsewhere/config.worktree; do
+            ! echo x >$name || echo "done: $name"
+        done 2>/dev/null
+        for name in modules/x worktrees/here/modules/x; do ! mkdir -p $name || echo "done: $name"; done 2>/dev/null
+        ! mv hooks away 2>/dev/null || echo "done: mv"
+        cd {here} && touch new && git add new && git -c user.name=a -c user.email=a@b commit -q -m new && git gc -q && git status -s
+    """
+    before = sorted(path for path in repository.rglob("*") if "objects" not in path.parts and path.is_dir())
+    options = ("-p", "agent", "--write", str(shown))
+    result = sandbox("run", *options, "--", "sh", "-c", attacks, cwd=here)
+
+    assert (result.stdout, result.stderr) == ("", "")
+    assert result.returncode == 0
+    subjects = subprocess.run(["git", "log", "--format=%s"], cwd=here, stdout=subprocess.PIPE, text=True, check=True)
+    assert subjects.stdout == "new\nx\n"
+    assert [path for path in before if not path.is_dir()] == []
+    assert not list(repository.rglob("config.worktree"))
+
+
 @needs("userns")
 def test_it_can_be_said_on_the_command_line(sandbox: Sandbox, project: Path) -> None:
     (project / "there").touch()

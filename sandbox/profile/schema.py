@@ -81,7 +81,8 @@ class FilesystemSection(Section, frozen=True, kw_only=True):
             "What is absent is kept so by an empty directory that lies there, for everyone to see, while the sandbox runs, and is "
             "gone afterwards; where its parent is absent too, that is kept absent. A wildcard matches what is there when the "
             "sandbox starts. What you replace meanwhile, as `git config` does with `.git/config`, is not protected until the next "
-            "start. `write` at the same path, in the same profile or a later layer, lifts it.",
+            "start. Where `.git` is a file, as in a worktree, `.git/NAME` is also what git takes for it. "
+            "`write` at the same path, in the same profile or a later layer, lifts it.",
             examples=['protect = ["./.git/hooks", "./.git/config", "./.envrc"]'],
         ),
     ] = []
