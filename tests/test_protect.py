@@ -141,6 +141,25 @@ def test_another_sandboxs_stub_is_taken_for_absent(world: World) -> None:
     assert kinds == {InputKind.ABSENT}, "a plan that takes it for absent is stale while it is there"
 
 
+def test_what_was_put_in_a_stubs_place_is_hidden_and_protected(world: World) -> None:
+    """Its list is read until the next start has swept it, after a sandbox was killed."""
+    world.make("@/srv/.git/config.worktree", "@/srv/a/key", "@/srv/b")
+    (world.state / "stubs").mkdir()
+    held = [f"d{world.top}/srv/a\0\0", f"d{world.top}/srv/b\0\0", f"f{world.top}/srv/.git/config.worktree\0.\n\0"]
+    (world.state / "stubs/s1").write_text("".join(held))
+    hide, keep = 'hide = ["?@/srv/a", "?@/srv/b"]', 'protect = ["@/srv/.git/config.worktree"]'
+    world.profile("p", f'[process]\ncwd = "/"\n[filesystem]\nwrite = ["@/srv"]\n{hide}\n{keep}')
+
+    assert world.view(world.expand("p").spec) == [
+        "write @/srv",
+        "write @/srv/.git",
+        "read @/srv/.git/config.worktree",
+        "mask @/srv/a",
+        "mask @/srv/b",
+    ]
+    assert absent(world) == "{}"
+
+
 # --- in force ---
 
 PROFILE = """

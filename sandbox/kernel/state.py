@@ -115,7 +115,10 @@ def _why_not(path: str, number: int = 0) -> Cause:
 
 
 def held_stubs(state: str) -> list[str]:
-    """Return the paths at which a sandbox that runs, or was killed, lets something empty lie (`nsinit/stubs.c`)."""
+    """Return the paths at which a sandbox that runs, or was killed, lets something empty lie (`nsinit/stubs.c`).
+
+    What somebody has put there since is no stub, and is to be hidden or protected as anything else.
+    """
     directory = f"{state}/stubs"
     found: list[str] = []
     try:
@@ -130,8 +133,26 @@ def held_stubs(state: str) -> list[str]:
                 entries = file.read().split(b"\0")
         except FileNotFoundError:  # that sandbox has just ended
             continue
-        found += [os.fsdecode(path[1:]) for path in entries[:-1:2]]
+        found += [
+            os.fsdecode(entry[1:])
+            for entry, content in zip(entries[:-1:2], entries[1::2], strict=False)
+            if _is_stub(entry[1:], None if entry[:1] == b"d" else content)
+        ]
     return found
+
+
+def _is_stub(path: bytes, content: bytes | None) -> bool:
+    """Does an empty directory lie there still, or a file with this very content?"""
+    try:
+        if content is None:
+            return not os.path.islink(path) and not os.listdir(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(content) + 1) == content
+    finally:
+        os.close(descriptor)
 
 
 def keep_plan(state: str, name: str, data: bytes) -> int:
