@@ -113,6 +113,22 @@ def test_what_a_program_writes_there_is_never_looser(sandbox: Sandbox, file: Pat
     assert sorted(os.listdir(file.parent)) == [NAME]
 
 
+def test_what_was_approved_does_not_follow_where_it_is_led(sandbox: Sandbox, file: Path, home: Path) -> None:
+    """The approval is of words; a program that may write the project can make them mean something else in a later run."""
+    (file.parent / "data").mkdir()
+    (home / "private").mkdir()
+    (home / "private/letter").write_text("dear")
+    write(file, f'[filesystem]\nread = ["./data"]\n{LOOSE}')
+    sandbox("profile", "trust", "-p", "offline-test", "--yes", check=True)
+    call = ("run", "-p", "offline-test", "cat", str(home / "private/letter"))
+    assert "No such file" in sandbox(*call).stderr
+    sandbox("run", "--no-project", "sh", "-c", f"rmdir data && ln -s {home}/private data", check=True)
+    result = sandbox(*call)
+
+    assert (result.returncode, result.stdout) == (125, "")
+    assert f"data is a symlink in the project, and leads out of it to {home}/private" in result.stderr
+
+
 def test_a_program_cannot_approve_it(sandbox: Sandbox, file: Path, home: Path) -> None:
     write(file, LOOSE)
     sandbox("profile", "trust", "--yes", check=True)

@@ -43,7 +43,8 @@ def _decide(found: Found, loosenings: list[Loosening], profiles: tuple[str, ...]
         print(f"{shown} is trusted already")
         return
     print(f"{shown} asks for more than {base} allows:\n")
-    rows = ((entry.where.rpartition("/")[2], entry.wanted, entry.allowed) for entry in loosenings)
+    around = f"{os.path.dirname(tilde(found.path, inputs))}/"
+    rows = ((entry.where.removeprefix(around), entry.wanted, entry.allowed) for entry in loosenings)
     show_table(("where", "asks for", "instead of"), rows)
     print()
     if not yes and not _agreed():

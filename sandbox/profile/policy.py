@@ -123,7 +123,15 @@ def _check_own(rule: Rule) -> None:
 
 def _check_links(policy: Policy, rule: Rule) -> None:
     """Refuse a symlink that the contained program could have put there to be shown something else."""
+    project = rule.origin.directory
     for link in rule.found.links:
+        if project and below(link.path, project) and not below(rule.path, project):
+            # In this run it may be read-only; in another one, after the file was approved, it was not.
+            raise ProfileError(
+                f"{link.path} is a symlink in the project, and leads out of it to {rule.path}",
+                where=rule.origin.text,
+                hint=f"name the target itself: {rule.path}",
+            )
         tree = policy.over(link.path)
         if tree is None or tree.access is not Access.WRITE:
             continue
