@@ -32,7 +32,8 @@ struct visit {
 	const char *self; /* our own program */
 	const char *id; /* or its beginning */
 	char *const *command;
-	bool tty, no_tty, detach;
+	uint32_t terminal; /* enum plan_terminal_mode; TERMINAL_AUTO: nothing was said */
+	bool detach;
 };
 
 static const struct option_entry *find_option(const char *word)
@@ -53,9 +54,12 @@ static bool parse(struct visit *visit, char *const *word)
 
 		if (!entry || !entry->keeps_plan || entry->takes_value)
 			return false;
-		visit->tty = visit->tty ? strcmp(entry->name, "--no-tty") != 0 : !strcmp(entry->name, "--tty");
-		visit->no_tty = visit->no_tty ? strcmp(entry->name, "--tty") != 0 : !strcmp(entry->name, "--no-tty");
-		visit->detach = visit->detach || !strcmp(entry->name, "--detach");
+		if (!strcmp(entry->name, "--detach"))
+			visit->detach = true;
+		else if (!strcmp(entry->name, "--tty") || !strcmp(entry->name, "--no-tty"))
+			visit->terminal = entry->name[2] == 'n' ? TERMINAL_NEVER : TERMINAL_ALWAYS; /* the last one counts */
+		else
+			return false;
 	}
 	visit->id = *word;
 	word += *word != NULL;
@@ -63,7 +67,7 @@ static bool parse(struct visit *visit, char *const *word)
 		word++;
 	visit->command = word;
 	/* Nobody would hold the terminal. */
-	return visit->id && *word && !(visit->detach && visit->tty);
+	return visit->id && *word && !(visit->detach && visit->terminal == TERMINAL_ALWAYS);
 }
 
 /* The one directory whose name begins with `start`, in `name`; false: there is none, or more. */
@@ -98,8 +102,8 @@ static uint32_t terminal_mode(const struct visit *visit, const struct container 
 {
 	const struct plan_terminal *op = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
 
-	if (visit->tty || visit->no_tty)
-		return visit->tty ? TERMINAL_ALWAYS : TERMINAL_NEVER;
+	if (visit->terminal != TERMINAL_AUTO)
+		return visit->terminal;
 	/* A container's plan speaks of its first process. */
 	return container->held && op ? op->mode : (uint32_t)TERMINAL_AUTO;
 }
@@ -185,7 +189,7 @@ static int join(const struct visit *visit, struct container *container, const st
 int exec_launch(const char *self, char *const argv[])
 {
 	char containers[PATH_MAX + 16];
-	struct visit visit = { .self = self };
+	struct visit visit = { .self = self, .terminal = TERMINAL_AUTO };
 	struct container container;
 	struct plan plan;
 
@@ -214,8 +218,8 @@ int exec_plan_main(char *const argv[])
 	if (!launch_find_self(self))
 		return EXIT_OWN_FAILURE;
 	struct visit visit = {
-		.self = self, .id = argv[4], .command = argv + 6, .tty = strchr(argv[5], 't'), .no_tty = strchr(argv[5], 'n'),
-		.detach = strchr(argv[5], 'd'),
+		.self = self, .id = argv[4], .command = argv + 6, .detach = strchr(argv[5], 'd'),
+		.terminal = strchr(argv[5], 't') ? TERMINAL_ALWAYS : strchr(argv[5], 'n') ? TERMINAL_NEVER : TERMINAL_AUTO,
 	};
 	python_restore_signals(atoi(argv[2]));
 	int plan_fd = atoi(argv[1]);

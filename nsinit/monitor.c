@@ -295,16 +295,14 @@ static void collect(struct monitor *monitor, int *status)
 	const bool known = monitor->exited && monitor_has_reaper(monitor);
 	struct signalfd_siginfo info;
 
-	for (int tries = 0; tries < COLLECT_TRIES; tries++) {
+	for (int tries = 0; !known || tries < COLLECT_TRIES; tries++) {
 		pid_t pid = wait4(monitor->init, status, known ? WNOHANG : 0, &monitor->report.usage);
 
 		if (pid > 0 || (pid < 0 && errno != EINTR))
 			return;
 		/* By SIGCHLD, hardly ever by the time. */
-		if (known && poll(&event, 1, COLLECT_LOOK_MS) > 0 && read(monitor->signals_fd, &info, sizeof(info)) < 0)
-			return;
-		if (!known)
-			tries = 0;
+		if (known && poll(&event, 1, COLLECT_LOOK_MS) > 0 && read(monitor->signals_fd, &info, sizeof(info)) == sizeof(info))
+			relay_hurry(&monitor->relay, info.ssi_signo);
 	}
 }
 

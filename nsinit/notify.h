@@ -11,10 +11,10 @@
 int notify_prepare(const struct container *container, const struct plan *plan);
 
 /* The socket in it, or -1 where the plan asks for none or it cannot be had. */
+int notify_open(const struct container *container, const struct plan *plan);
+
 /* Remove the directory, and what the container may have left in it. */
 void notify_remove(const struct container *container);
-
-int notify_open(const struct container *container, const struct plan *plan);
 
 /* Read what the container says; true: it is ready, and the host has been told, with `pid` as the main process. */
 bool notify_pass(int socket_fd, const struct plan *plan, pid_t pid);

@@ -204,48 +204,57 @@ int python_engine(const char *self, unsigned int descriptors, char *const words[
 	return execute_engine(self, descriptors, "sandbox.engine.start", first, words);
 }
 
-int python_refuse(const char *self, int plan_fd, const struct sync_message *failure, char *const words[])
+/* A failure as the words that Python is told it in. */
+struct telling {
+	char plan_fd[16], index[16], error[16], report_fd[16];
+	char *words[7];
+};
+
+/* Tell it by what stays open, and with the signals as a program expects them. */
+static void prepare_telling(struct telling *telling, int plan_fd, const struct sync_message *failure, int report_fd)
 {
-	char fd[16], index[16], error[16];
-	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, NULL };
+	char *const words[] = { telling->plan_fd, telling->index, (char *)(uintptr_t)failure->call, telling->error,
+				(char *)(uintptr_t)failure->subject, telling->report_fd, NULL };
 	sigset_t none;
 
-	snprintf(fd, sizeof(fd), "%d", plan_fd);
-	snprintf(index, sizeof(index), "%u", failure->failed_index);
-	snprintf(error, sizeof(error), "%u", failure->number);
+	memcpy(telling->words, words, sizeof(words));
+	snprintf(telling->plan_fd, sizeof(telling->plan_fd), "%d", plan_fd);
+	snprintf(telling->index, sizeof(telling->index), "%u", failure->failed_index);
+	snprintf(telling->error, sizeof(telling->error), "%u", failure->number);
+	snprintf(telling->report_fd, sizeof(telling->report_fd), "%d", report_fd);
 	if (plan_fd >= 0)
 		fcntl(plan_fd, F_SETFD, 0);
+	if (report_fd >= 0)
+		fcntl(report_fd, F_SETFD, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	return execute_engine(self, 0, "sandbox.engine.refusal", first, words);
+}
+
+int python_refuse(const char *self, int plan_fd, const struct sync_message *failure, char *const words[])
+{
+	struct telling telling;
+
+	prepare_telling(&telling, plan_fd, failure, -1);
+	telling.words[5] = NULL; /* an engine's call has no report */
+	return execute_engine(self, 0, "sandbox.engine.refusal", telling.words, words);
 }
 
 int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd,
 		   char *const command[])
 {
-	char fd[16], index[16], error[16], report[16], subject[sizeof(failure->subject)];
-	char *const first[] = { fd, index, (char *)(uintptr_t)failure->call, error, (char *)(uintptr_t)failure->subject, report,
-				NULL };
-	sigset_t none;
+	char subject[sizeof(failure->subject)];
+	struct telling telling;
 
-	snprintf(fd, sizeof(fd), "%d", plan_fd);
-	snprintf(index, sizeof(index), "%u", failure->failed_index);
-	snprintf(error, sizeof(error), "%u", failure->number);
-	snprintf(report, sizeof(report), "%d", report_fd);
-	fcntl(plan_fd, F_SETFD, 0);
-	if (report_fd >= 0)
-		fcntl(report_fd, F_SETFD, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execute(self, QUICK, "sandbox.cli.refusal", first, command);
+	prepare_telling(&telling, plan_fd, failure, report_fd);
+	execute(self, QUICK, "sandbox.cli.refusal", telling.words, command);
 	/* Plainer words are better than none; a name may hold what a terminal takes for a command. */
 	memcpy(subject, failure->subject, sizeof(subject));
 	for (char *at = subject; *at; at++)
 		if ((unsigned char)*at < ' ' || *at == 0x7f)
 			*at = '?';
 	dprintf(2, "sandbox: %s %s: %s (operation %s of the plan)\n", failure->call, subject,
-		strerror((int)failure->number), index);
+		strerror((int)failure->number), telling.index);
 	if (strcmp(failure->call, "exec") != 0)
 		return EXIT_OWN_FAILURE;
 	return exec_exit_status((int)failure->number);
