@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Sandbox
 
-from sandbox.cli.command_line import parse_options
 from sandbox.cli.options import OPTIONS
+from sandbox.cli.verb_line import parse_verb
 from sandbox.errors import UsageError
 
 
@@ -98,10 +98,10 @@ PARSED: dict[str, tuple[list[str], dict[str, object]]] = {
 
 @pytest.mark.parametrize("arguments, values", PARSED.values(), ids=PARSED.keys())
 def test_options_are_parsed(arguments: list[str], values: dict[str, object]) -> None:
-    assert parse_options(arguments) == values
+    assert parse_verb("run", arguments) == (values, [])
 
 
 @pytest.mark.parametrize("arguments", [["--nosuch"], ["--tty=yes"], ["--hostname"], ["-x"], ["--read"]])
 def test_options_that_cannot_be_parsed_are_refused(arguments: list[str]) -> None:
     with pytest.raises(UsageError):
-        parse_options(arguments)
+        parse_verb("run", arguments)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sandbox.cli.options import OPTIONS
-from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,37 +17,6 @@ if TYPE_CHECKING:
 DEFAULT_PROFILE = "build"
 Values = Mapping[str, object]
 """An option's field (`Option.field`) and its value: str, bool, a sequence of str, or None."""
-
-
-def parse_options(arguments: Sequence[str]) -> Values:
-    """Parse the options of `run`, without a command.  Raises UsageError.
-
-    On the start path, where typer would take longer than everything else together; by the same rules
-    as the launcher's `find_command()`.
-    """
-    spelled = {
-        name: option for option in OPTIONS if "run" in option.verbs for name in (*option.names, option.short) if name
-    }
-    values: dict[str, Any] = {}
-    waiting = list(arguments)
-    while waiting:
-        word = waiting.pop(0)
-        name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
-        option = spelled.get(name)
-        if option is None or (attached and not option.metavar):
-            raise not_understood(name, spelled, "sandbox run")
-        if not option.metavar:
-            values[option.field] = not name.startswith("--no-")
-            continue
-        if not attached:
-            if not waiting:
-                raise UsageError(f"{name} needs a value: {option.metavar}", where="run", hint="see sandbox run --help")
-            value = waiting.pop(0)
-        if option.repeat:
-            values.setdefault(option.field, []).append(value)
-        else:
-            values[option.field] = value
-    return values
 
 
 def request(values: Values) -> Request:

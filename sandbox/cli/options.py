@@ -1,7 +1,7 @@
 """The options of `run`, `spec` and `explain`, and of the verbs for what runs, declared once.
 
 From this table come the launcher's (where does the command begin? `sandbox/plan/header.py`), the
-parser of the start path (`command_line.py`) and the help of the verbs (`app.py`).
+parser of the start path (`verb_line.py`) and the help of the verbs (`app.py`).
 """
 
 from __future__ import annotations

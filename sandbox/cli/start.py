@@ -73,8 +73,9 @@ def _perform(verb: str, words: list[str], program: str, signals: str) -> None:
 
 
 def _run(program: str, key_fd: int, plan_name: str, arguments: list[str], command_at: int, signals: str) -> None:
-    from sandbox.cli.command_line import Call, parse_options
+    from sandbox.cli.command_line import Call
     from sandbox.cli.run import run
+    from sandbox.cli.verb_line import parse_verb
 
     options = arguments[1:command_at]
     if options and options[-1] == "--":
@@ -82,4 +83,6 @@ def _run(program: str, key_fd: int, plan_name: str, arguments: list[str], comman
     with os.fdopen(key_fd, "rb") as file:
         file.seek(0)
         key = file.read()
-    run(parse_options(options), arguments[command_at:], Call(program, signals, key, plan_name))
+    line = parse_verb("run", options)
+    assert line is not None, "the launcher knows no --help"
+    run(line[0], arguments[command_at:], Call(program, signals, key, plan_name))

@@ -1,6 +1,6 @@
-"""The command lines of the verbs for what runs already: exec, ps, kill, inspect.
+"""The command lines of the verbs for which typer would take longer than their work; it is asked for `--help`.
 
-Parsed here by the table of options, as typer would take longer than their work; it is asked for `--help`.
+Parsed by the table of options, and `run` by the same rules as in the launcher (`find_command()` in nsinit/launch.c).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
 
 # Does the command line end at the first word that is no option?  Behind it is a command.
-VERBS = {"exec": True, "ps": False, "kill": False, "inspect": False}
+VERBS = {"run": True, "exec": True, "ps": False, "kill": False, "inspect": False}
 
 Values = dict[str, object]
 
@@ -59,7 +59,7 @@ def parse_verb(verb: str, words: Sequence[str]) -> tuple[Values, list[str]] | No
 
 
 def perform(verb: str, values: Values, operands: list[str], program: str, signals: str) -> int:
-    """Do it; return the exit status."""
+    """Do what a verb for what runs already asks for; return the exit status."""
     if verb == "exec":
         from sandbox.cli.exec import run
 
