@@ -18,6 +18,7 @@ import msgspec.inspect as inspect
 
 from sandbox.errors import ProfileError
 from sandbox.profile.lines import Key, positions
+from sandbox.profile.load import key_text
 from sandbox.profile.schema import Profile
 
 
@@ -122,16 +123,8 @@ def at(label: str, lines: dict[Key, int], key: Key) -> str:
     """Return where `key` stands, as `build.toml:12: filesystem.read[1]`; its table's line where it has none."""
     for length in range(len(key), 0, -1):
         if key[:length] in lines:
-            return f"{label}:{lines[key[:length]]}: {dotted(key)}"
-    return f"{label}: {dotted(key)}" if key else label
-
-
-def dotted(key: Key) -> str:
-    """Return `key` as people write it."""
-    text = ""
-    for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+            return f"{label}:{lines[key[:length]]}: {key_text(key)}"
+    return f"{label}: {key_text(key)}" if key else label
 
 
 def nearest(name: str, known: list[str]) -> str:
