@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from sandbox.cli.verb_line import Values
-from sandbox.errors import ContainerError, HostError, NoSuchContainer, UsageError, WrongStatus
+from sandbox.errors import HostError, NoSuchContainer, UsageError, WrongStatus
 from sandbox.kernel.state import plan_in_memory
 from sandbox.plan.encode import decode, encode
 from sandbox.runtime.adapting import adapt, is_held
@@ -33,8 +33,8 @@ def run(values: Values, operands: list[str], program: str, signals: str) -> NoRe
         plan = _plan(root, place, record, values, command)
     descriptor = plan_in_memory(plan)
     os.set_inheritable(descriptor, True)  # noqa: FBT003 (takes no keyword)
-    how = {True: "t", False: "n"}.get(bool(values["tty"])) if "tty" in values else ""
-    how = f"{how}{'d' if values.get('detach') else ''}"
+    how = "" if "tty" not in values else "t" if values["tty"] else "n"
+    how += "d" if values.get("detach") else ""
     sys.stdout.flush()
     words = ["sandbox-exec", str(descriptor), signals, f"{root}/containers", record.id, how, *command]
     try:
@@ -55,7 +55,7 @@ def _check(place: Place, record: Record) -> None:
 
 def _plan(root: str, place: Place, record: Record, values: Values, command: list[str]) -> bytes:
     try:
-        own = decode(read_plan(place, record) if record.held else place.read("plan"))
+        own = decode(read_plan(place, record))
     except OSError as error:
         raise NoSuchContainer(f"{record.id} has ended", hint="see what runs: sandbox ps") from error
     cwd, user, env = str(values.get("cwd", "")), str(values.get("user", "")), _variables(values)
@@ -74,7 +74,7 @@ def _variables(values: Values) -> list[str]:
     for word in given:
         name, equals, _ = word.partition("=")
         if not name:
-            raise ContainerError(f"{word} is no variable", where="--env", hint="write NAME=VALUE, or NAME")
+            raise UsageError(f"{word} is no variable", where="--env", hint="write NAME=VALUE, or NAME")
         if equals:
             found.append(word)
         elif name in os.environ:

@@ -61,12 +61,17 @@ def monitor_of(record: Record) -> int:
 
 
 def read_plan(place: Place, record: Record) -> bytes:
-    """Return the sandbox's plan, which is there from when others may come in.  Raises ProcessLookupError at its end."""
+    """Return the plan, which a sandbox has from when others may come in, and is waited for.
+
+    Raises ProcessLookupError at its end, and FileNotFoundError for a container of an engine's without one.
+    """
     limit = time.monotonic() + ENTER_SECONDS
     while True:
         try:
             return place.read("plan")
         except FileNotFoundError:
+            if not record.held:
+                raise
             os.close(_first(record))
             if time.monotonic() > limit:
                 raise ContainerError(f"{record.id} is not started yet", hint="try again") from None

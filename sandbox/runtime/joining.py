@@ -162,7 +162,7 @@ def _own_plan(directory: str, name: str) -> Plan:
     with Place(os.path.dirname(directory), name) as place:
         record = place.record()
         try:
-            content = read_plan(place, record) if record.held else place.read("plan")
+            content = read_plan(place, record)
         except OSError as error:
             raise NoSuchContainer("container does not exist") from error
     try:
