@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from sandbox.plan.inputs import Inputs
-from sandbox.profile.expand import Expansion, Request, expand
+from sandbox.profile.expand import Expansion, expand
 from sandbox.profile.mounts import MASKED
+from sandbox.profile.request import Request
 from sandbox.spec.runtime import Mount, Spec
 
 STANDARD = 7  # mounts that every sandbox has

@@ -13,7 +13,8 @@ from profile_world import STANDARD, World
 from sandbox.errors import HostError, ProfileError
 from sandbox.kernel import ids
 from sandbox.plan.inputs import InputKind
-from sandbox.profile.expand import Expansion, kept
+from sandbox.profile.environment import kept
+from sandbox.profile.expand import Expansion
 from sandbox.spec.runtime import decode, encode
 
 

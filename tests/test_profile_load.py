@@ -11,8 +11,8 @@ from profile_world import World
 from sandbox.errors import ProfileError
 from sandbox.plan.inputs import InputKind, Inputs
 from sandbox.profile import load
-from sandbox.profile.expand import Request, layers
 from sandbox.profile.load import available, key_text
+from sandbox.profile.request import Request, layers
 
 
 @pytest.fixture

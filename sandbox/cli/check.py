@@ -13,10 +13,9 @@ from sandbox.errors import SandboxError, printable
 from sandbox.kernel.state import state_dir
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.examine import Finding, examine
-from sandbox.profile.expand import Request
 from sandbox.profile.load import Layered, user_directory
 from sandbox.profile.paths import below
-from sandbox.profile.request import Eye
+from sandbox.profile.request import Eye, Request
 from sandbox.profile.rules import unchecked
 from sandbox.profile.weakness import weaknesses
 from sandbox.runtime.compilation import compile_request

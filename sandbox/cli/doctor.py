@@ -58,7 +58,7 @@ def _works(groups: Sequence[Group]) -> bool:
 def _probe_run(program: str) -> Finding:
     """Run a command in a sandbox, by the installed program and all of its parts."""
     from sandbox.plan.encode import encode
-    from sandbox.profile.expand import Request
+    from sandbox.profile.request import Request
     from sandbox.runtime.compilation import compile_request
 
     name, how = "sandbox run", "a plan of the profile base, executed by nsinit; nothing of it is kept"

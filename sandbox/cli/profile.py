@@ -11,8 +11,8 @@ from sandbox.cli.tables import show_table
 from sandbox.errors import ProfileError, say_notes
 from sandbox.kernel.state import state_dir
 from sandbox.plan.inputs import Inputs
-from sandbox.profile.expand import layers
 from sandbox.profile.load import available, parse, shipped_directory
+from sandbox.profile.request import layers
 
 
 def show_list() -> None:

@@ -11,7 +11,8 @@ import msgspec
 
 from sandbox.errors import SandboxError, say_notes
 from sandbox.profile.caches import make
-from sandbox.profile.expand import Request, kept
+from sandbox.profile.environment import kept
+from sandbox.profile.request import Request
 from sandbox.runtime.compilation import compile_request
 from sandbox.spec.runtime import IdMapping, Mount, Spec, annotation, encode
 

@@ -14,13 +14,13 @@ from sandbox.errors import HostError, ProfileError
 from sandbox.kernel.ids import Range, account, subordinate
 from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
-from sandbox.profile.environment import kept, variables
+from sandbox.profile.environment import variables
 from sandbox.profile.fragment import merge_fragment
 from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id
 from sandbox.profile.load import Layered, Origin
 from sandbox.profile.paths import below
 from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested
-from sandbox.profile.request import Eye, Request, layers
+from sandbox.profile.request import Eye, Request
 from sandbox.profile.rules import policy, state_places
 from sandbox.spec.runtime import (
     ANNOTATION,
@@ -36,8 +36,6 @@ from sandbox.spec.runtime import (
     User,
     annotation,
 )
-
-__all__ = ["Expansion", "Request", "expand", "kept", "layers"]
 
 NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "cgroup")
 

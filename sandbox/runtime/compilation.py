@@ -9,8 +9,9 @@ from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
 from sandbox.plan.encode import Plan
 from sandbox.plan.inputs import Inputs
-from sandbox.profile.expand import Expansion, Request, expand
+from sandbox.profile.expand import Expansion, expand
 from sandbox.profile.load import Layered
+from sandbox.profile.request import Request
 from sandbox.runtime.bundle import helper
 
 
