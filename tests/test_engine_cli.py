@@ -157,6 +157,17 @@ def test_what_is_wrong_is_said_as_runc_says_it(engine: Sandbox, words: str, tmp_
     assert said(ours) == said(theirs)
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "list", "features", "run --help", "kill --frob"])
+def test_output_that_cannot_be_written_is_an_error(engine: Sandbox, words: str) -> None:
+    with open("/dev/full", "w") as full:
+        process = engine.popen(*words.split(), stdout=full)
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert len(said.splitlines()) == 1
+    assert "standard output cannot be written: No space left on device" in said
+
+
 @needs("runc")
 @pytest.mark.parametrize("words", ["", "--help", "-h", "help", "h", *(f"{verb} --help" for verb in VERBS)])
 def test_help_has_runcs_shape(engine: Sandbox, words: str) -> None:

@@ -262,3 +262,26 @@ def test_a_change_in_the_same_tick_of_the_clock_is_seen(sandbox: Sandbox, projec
         process.communicate(timeout=30)
 
         assert sandbox("run", "-p", "./p.toml", "sh", "-c", "echo $FIRST").stdout == f"{words[1]}\n"
+
+
+@needs("mountns")
+def test_half_a_profile_is_not_left_for_a_whole_one(sandbox: Sandbox) -> None:
+    (sandbox.cwd / ".sandbox.toml").write_text('[network]\nmode = "host"\n')
+    result = in_own_tmpfs(
+        sandbox,
+        "size=64k",
+        f"""
+        dd if=/dev/zero of=$XDG_RUNTIME_DIR/filler bs=4k 2>/dev/null || :
+        {BINARY} profile new mine --output $XDG_RUNTIME_DIR/mine.toml || echo =$?
+        ls $XDG_RUNTIME_DIR
+        XDG_CONFIG_HOME=$XDG_RUNTIME_DIR {BINARY} profile trust --yes >trusted || echo =$?
+        """,
+    )
+
+    assert result.stdout.split() == ["=125", "filler", "=125"]
+    place = Path(sandbox.environment["HOME"]) / "full"
+    words = result.stderr.splitlines()
+    assert words[0] == f"sandbox: profile new: cannot write {place}/mine.toml: No space left on device"
+    assert words[1] == f"  cause: the file system of {place} is full"
+    assert ": No space left on device" in words[3]
+    assert words[4:] == [words[1], f"  hint: make room: df -h {place}"]

@@ -64,6 +64,13 @@ def test_exit_statuses_are_said_where_a_command_is_run(sandbox: Sandbox) -> None
         assert f"\n  {status} " in text
 
 
+def test_exec_has_no_time_limit_and_does_not_say_so(sandbox: Sandbox) -> None:
+    text = sandbox("exec", "--help", check=True).stdout
+
+    assert "\n  137 " in text
+    assert "124" not in text
+
+
 @pytest.mark.parametrize("settings, bold", [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_headings_are_bold_on_a_terminal_only(sandbox: Sandbox, settings: dict[str, str], bold: bool) -> None:
     master, terminal = pty.openpty()
@@ -84,7 +91,8 @@ NOT_UNDERSTOOD = [
     (["profile", "trsut"], "sandbox: profile: trsut is not understood\n  hint: did you mean trust"),
     (["--xyz"], "sandbox: --xyz is not understood\n  hint: see sandbox --help\n"),
     (["profile", "show", "a", "b"], "sandbox: profile show: got unexpected extra argument(s) (b)\n  hint: see sandbox"),
-    (["spec", "--output"], "option '--output' requires an argument\n  hint: see sandbox"),
+    (["spec", "--output"], "sandbox: spec: option '--output' requires an argument\n  hint: see sandbox spec --help\n"),
+    (["run", "-p"], "sandbox: run: option '-p' requires an argument\n  hint: see sandbox run --help\n"),
     (["\x1b[31m"], "sandbox: \\x1b[31m is not understood"),
     # As others call it.
     (["help", "run"], "help is not understood\n  hint: say sandbox --help, or sandbox VERB --help\n"),

@@ -204,6 +204,13 @@ def test_a_profile_without_the_secrets_is_weak(sandbox: Sandbox, project: Path) 
     )
 
 
+def test_a_projects_own_profile_need_hide_nothing(sandbox: Sandbox, project: Path) -> None:
+    """It is laid over one that does."""
+    (project / ".sandbox.toml").write_text('[network]\nmode = "none"\n')
+
+    assert sandbox("profile", "check", ".sandbox.toml").stdout == ".sandbox.toml: nothing is wrong\n"
+
+
 def test_it_does_not_matter_where_one_is(sandbox: Sandbox, home: Path, profiles: Path) -> None:
     """In the home directory nothing can be run that has it writable: that is not the profile's fault."""
     (profiles / "mine.toml").write_text('extends = "build"\n')

@@ -579,7 +579,7 @@ def main(program: str, signals: str, arguments: list[str]) -> None:
     except TyperException as error:
         from sandbox.cli.usage import usage_error
 
-        raise usage_error(error) from error
+        raise usage_error(error, arguments, getattr(command, "commands", {})) from error
     except typer.Abort:
         sys.exit(130)  # as for an interrupt
     sys.exit(status if isinstance(status, int) else 0)

@@ -16,7 +16,7 @@ import time
 if __name__ == "__main__":  # by the build
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from sandbox.cli.manual import EXIT_STATUS, Page, Row, runs_a_command
+from sandbox.cli.manual import Page, Row, exit_statuses, runs_a_command
 
 FILES = (
     (".sandbox.toml", "A project's own profile: see sandbox-profile(5)."),
@@ -148,7 +148,7 @@ def _program(top: Page, version: str, others: list[str]) -> str:
     _rows(roff, top.options)
     roff.heading("Examples")
     roff.literal(list(top.examples))
-    _statuses(roff)
+    _statuses(roff, top)
     for title, rows in (("Environment", ENVIRONMENT), ("Files", FILES)):
         roff.heading(title)
         for label, words in rows:
@@ -157,9 +157,9 @@ def _program(top: Page, version: str, others: list[str]) -> str:
     return roff.document()
 
 
-def _statuses(roff: _Roff) -> None:
+def _statuses(roff: _Roff, shown: Page) -> None:
     roff.heading("Exit status")
-    for label, words in EXIT_STATUS:
+    for label, words in exit_statuses(shown):
         roff.entry(label, words)
 
 
@@ -191,7 +191,7 @@ def _verb(shown: Page, version: str) -> str:
         roff.heading("Examples")
         roff.literal(list(shown.examples))
     if runs_a_command(shown):
-        _statuses(roff)
+        _statuses(roff, shown)
     _see_also(roff, ["sandbox.1", "sandbox-profile.5"])
     return roff.document()
 

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 WIDTH = 80
 _COLUMN = 26  # where the words for an option begin
 
-EXIT_STATUS = (
+_EXIT_STATUS = (
     ("0 and others", "The command's own."),
     ("128+N", "The command was ended by signal N."),
-    ("124", "The time limit ended it (--timeout)."),
     ("125", "A failure of sandbox itself: nothing was run."),
     ("126", "The command cannot be executed inside."),
     ("127", "The command was not found inside."),
 )
+_TIMED_OUT = ("124", "The time limit ended it (--timeout).")
+_ENDED = ("137", "Also: the sandbox ended.")
 
 
 # Under which heading a verb is listed.
@@ -135,7 +136,7 @@ def help_text(shown: Page) -> str:
     if shown.examples:
         parts.append("\n".join([_heading("Examples:"), *(f"  {line}".rstrip() for line in shown.examples)]))
     if runs_a_command(shown):
-        parts.append(_table("Exit status", list(EXIT_STATUS), width))
+        parts.append(_table("Exit status", exit_statuses(shown), width))
     parts.append(_see_also(shown))
     return "\n\n".join(parts) + "\n"
 
@@ -150,6 +151,12 @@ def short_help(shown: Page) -> str:
 def runs_a_command(shown: Page) -> bool:
     """Is its exit status that of a command?"""
     return shown.path[-1] in ("run", "exec")
+
+
+def exit_statuses(shown: Page) -> list[tuple[str, str]]:
+    """Return those of a verb that runs a command; of the program as a whole, those of `run`."""
+    own, signal, *failures = _EXIT_STATUS
+    return [own, signal, _ENDED if shown.path[-1] == "exec" else _TIMED_OUT, *failures]
 
 
 def _see_also(shown: Page) -> str:

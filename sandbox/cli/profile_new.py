@@ -31,17 +31,25 @@ def new(name: str, *, base: str, output: str | None) -> None:
             hint="use letters, digits and ._- ; --output FILE takes any path",
         )
     Stack(os.getcwd(), inputs).add(base, os.getcwd(), asked_by="--from", chain=())  # there has to be one to extend
-    path = output or _path(name, inputs)
+    path, text, made = output or _path(name, inputs), document(name, base), False
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
-            file.write(document(name, base))
+            made = True
+            file.write(text)
     except FileExistsError as error:
         raise SandboxError(
             f"{path} is there already", where="profile new", hint=f"change it: sandbox profile edit {name}"
         ) from error
     except OSError as error:
-        raise SandboxError(f"cannot write {path}: {error.strerror}", where="profile new") from error
+        from sandbox.kernel.probe.lacks import no_room  # late: only where something is wrong
+
+        if made:
+            os.unlink(path)  # half a profile, which another call would find to be there already
+        lack = no_room(path, error.errno or 0)
+        raise SandboxError(
+            f"cannot write {path}: {error.strerror}", where="profile new", cause=lack.why, hint=lack.cure
+        ) from error
     if not output and os.path.exists(f"{shipped_directory()}/{name}.toml"):
         say_notes((f'from now on "{name}" is yours, and no more the shipped one',))
     print(path)

@@ -55,9 +55,13 @@ def _decide(found: Found, loosenings: list[Loosening], profiles: tuple[str, ...]
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
+        sys.stdout.flush()  # the error is about what is said there
         raise UsageError("there is nobody to ask: stdin is no terminal", hint="read what it asks for, then say --yes")
     print("Trust this content? [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer:  # by Ctrl-D, which leaves the line as it is
+        print()
+    return answer.strip().lower() in ("y", "yes")
 
 
 def untrust(file: str | None) -> None:

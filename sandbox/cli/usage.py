@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import UsageError
@@ -73,14 +73,18 @@ _OPTIONS = (
 )
 
 
-def usage_error(error: TyperException) -> UsageError:
-    """Return the error for what typer refused, in our words."""
+def usage_error(error: TyperException, words: list[str], verbs: Container[str]) -> UsageError:
+    """Return the error for what typer refused of the command line `words`, in our words."""
     context: Any = getattr(error, "ctx", None)
-    where = context.command_path if context is not None else "sandbox"
+    # Of a value that is missing it does not say to which verb.
+    known = " ".join(("sandbox", *(word for word in words[:1] if word in verbs)))
+    where = context.command_path if context is not None else known
     option = getattr(error, "option_name", "")
     if option and context is not None and not hasattr(error, "param") and "No such option" in error.message:
-        known = [name for row in context.command.params for name in (*row.opts, *row.secondary_opts) if name[0] == "-"]
-        return not_understood(option, known, where)
+        options = [
+            name for row in context.command.params for name in (*row.opts, *row.secondary_opts) if name[0] == "-"
+        ]
+        return not_understood(option, options, where)
     message = error.format_message().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], where=_verb(where), hint=f"see {where} --help")
 

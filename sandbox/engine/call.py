@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sandbox.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -61,7 +63,12 @@ class Call:
 
 
 def put(text: str) -> None:
-    """Write to standard output at once, as a line of events has to be read at once.  Raises BrokenPipeError."""
+    """Write to standard output at once, as a line of events has to be read at once.  Raises BrokenPipeError, HostError."""
     data = memoryview(text.encode("utf-8", "surrogateescape"))
     while data:
-        data = data[os.write(1, data) :]
+        try:
+            data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise HostError(f"standard output cannot be written: {error.strerror}") from error

@@ -15,7 +15,7 @@ from sandbox.engine.call import Call, failure_status, put
 from sandbox.engine.command_line import HelpWanted, WrongUsage, parse_global, parse_verb
 from sandbox.engine.log import Log, printable
 from sandbox.engine.options import VERBS
-from sandbox.errors import SandboxError, UsageError
+from sandbox.errors import HostError, SandboxError, UsageError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def main() -> None:
         status = run(program, arguments)
     except BrokenPipeError:
         status = 1  # whoever read has seen enough
+    except HostError as error:  # help, which is no verb's and has no log
+        sys.stderr.write(f"{describe(error)}\n")
+        status = EXIT_USAGE
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     # Nothing is buffered, and an orderly end of the interpreter takes 3 ms.

@@ -19,6 +19,10 @@ _ATTRIBUTES = (
     (0x80, "nodiratime"),
     (0x200000, "nosymfollow"),
 )
+# RLIMIT_*, asm-generic/resource.h
+_RESOURCES = (
+    "cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime".split()
+)
 _PROPAGATION = ((1 << 17, "unbindable"), (1 << 18, "private"), (1 << 19, "slave"), (1 << 20, "shared"))
 _NAMESPACES = (
     (0x10000000, "user"),
@@ -173,7 +177,7 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.OpenTerminal: lambda op: "open the terminal",
     ops.Reaper: lambda op: "stay as process 1 to reap, and fork for the command",
     ops.NewSession: lambda op: "start a session",
-    ops.SetRlimit: lambda op: f"limit resource {op.resource} to {op.soft} (hard {op.hard})",
+    ops.SetRlimit: lambda op: f"limit {_resource(op.resource)} to {_limit(op.soft)} (hard {_limit(op.hard)})",
     ops.SetUmask: lambda op: f"set the umask {op.mask:04o}",
     ops.SetNice: lambda op: f"set the nice value {_signed(op.value)}",
     ops.SetOomScore: lambda op: f"set oom_score_adj {_signed(op.value)}",
@@ -190,6 +194,14 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.FindCommand: lambda op: "see that the command can be executed",
     ops.SeccompFilter: lambda op: f"install a seccomp filter of {len(op.program) // 8} instructions",
 }
+
+
+def _resource(number: int) -> str:
+    return _RESOURCES[number] if number < len(_RESOURCES) else f"resource {number}"
+
+
+def _limit(value: int) -> str:
+    return "unlimited" if value == (1 << 64) - 1 else str(value)
 
 
 def _signed(value: int) -> int:

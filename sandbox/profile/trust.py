@@ -68,8 +68,13 @@ def trust(path: str, content: bytes, profiles: tuple[str, ...], inputs: Inputs) 
             out.write(text)
         os.rename(temporary, file)
     except OSError as error:
+        from sandbox.kernel.probe.lacks import no_room  # late: only where something is wrong
+
+        lack = no_room(place, error.errno or 0)
         raise HostError(
-            f"cannot write {file}: {error.strerror}", hint=f"see its permissions: ls -ld {place}"
+            f"cannot write {file}: {error.strerror}",
+            cause=lack.why,
+            hint=lack.cure or f"see its permissions: ls -ld {place}",
         ) from error
 
 

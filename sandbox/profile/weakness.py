@@ -6,11 +6,13 @@ profile of its kind needs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from sandbox.profile.examine import Finding, finding
 from sandbox.profile.load import Layered, shipped_directory
 from sandbox.profile.policy import VISIBLE, Access, Policy
+from sandbox.profile.rules import PROJECT_FILE
 
 # Below the home directory: a program of the host's executes what is written there.
 _EXECUTED = (
@@ -39,7 +41,10 @@ _OPENING = {
 def weaknesses(layered: Layered, policy: Policy, home: str, label: str) -> Iterator[Finding]:
     """Yield a warning for each; `label` names the profile as a whole."""
     yield from _contradictions(layered, policy)
-    yield from _secrets(layered, label)
+    if (
+        os.path.basename(label) != PROJECT_FILE
+    ):  # which is laid over a profile, and shows nothing that this hides unasked
+        yield from _secrets(layered, label)
     yield from _network(layered, policy, home)
     yield from _executed(policy, home)
     yield from _sockets(policy)
