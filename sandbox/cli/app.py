@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from sandbox.cli.command_line import Call, request
-from sandbox.cli.options import OPTIONS
+from sandbox.cli.frame import App, Group, with_options
+from sandbox.cli.profile_app import app as profile_app
 from sandbox.errors import UsageError, say_notes
 
 _HELP = """Run a command in a container that you own: no root, no daemon.
@@ -28,104 +27,15 @@ Examples:
 """
 
 
-class _Verb(TyperCommand):
-    """A verb whose help is ours: at once, and in the same words as its man page."""
-
-    def get_help(self, ctx: Any) -> str:
-        return _help(self, ctx)
-
-
-class _Group(TyperGroup):
-    """As _Verb; without arguments it says what there is."""
-
-    def get_help(self, ctx: Any) -> str:
-        return _help(self, ctx)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args and not ctx.resilient_parsing:
-            from sandbox.cli.manual import help_text, page, short_help
-
-            path = tuple(ctx.command_path.split())
-            print((help_text if len(path) > 1 else short_help)(page(self, path)), end="")
-            ctx.exit()
-        return super().parse_args(ctx, args)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands:
-            from sandbox.cli.usage import not_understood
-
-            raise not_understood(args[0], self.commands, ctx.command_path)
-        return super().resolve_command(ctx, args)
-
-
-def _help(command: TyperCommand | TyperGroup, context: Any) -> str:
-    from sandbox.cli.manual import help_text, page
-
-    return help_text(page(command, tuple(context.command_path.split()))).rstrip()
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class _App(typer.Typer):
-    """Gives each verb our help."""
-
-    def command(self, *args: Any, cls: type[TyperCommand] | None = _Verb, **settings: Any) -> Callable[[_F], _F]:
-        return super().command(*args, cls=cls, **settings)
-
-
-app = _App(
+app = App(
     name="sandbox",
-    cls=_Group,
+    cls=Group,
     help=_HELP,
     add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
-profile_app = _App(cls=_Group, help="See, write and approve profiles.")
 app.add_typer(profile_app, name="profile")
-
-# Under which heading the help lists an option, by the section of its profile key.
-_PANELS = {
-    "": "This call",
-    "filesystem": "Files",
-    "environment": "Environment",
-    "network": "Network",
-    "limits": "Limits",
-    "user": "Process",
-    "process": "Process",
-}
-
-
-def _with_options(verb: str, *extra: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a function that takes **values the options of `verb` from the table, so that typer sees them."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = []
-    for option in OPTIONS:
-        if verb not in option.verbs:
-            continue
-        spelling = f"{option.names[0]}/{option.names[1]}" if option.negatable else option.name
-        info = typer.Option(
-            *([spelling, option.short] if option.short else [spelling]),
-            help=option.help,
-            metavar=option.metavar or None,
-            show_default=False,
-            rich_help_panel=_PANELS.get(option.key.partition(".")[0], "Others"),
-        )
-        kind: Any = list[str] | None if option.repeat else str | None if option.metavar else bool | None
-        default = None if option.metavar or option.negatable else False
-        if not option.metavar and not option.negatable:
-            kind = bool
-        parameters.append(inspect.Parameter(option.field, keyword, default=default, annotation=Annotated[kind, info]))
-    parameters += extra
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return function
-
-    return decorate
-
 
 _COMMAND = inspect.Parameter(
     "command",
@@ -175,7 +85,7 @@ _STOP = {"allow_interspersed_args": False}
 
 
 @app.command(context_settings=_STOP, help=_RUN_HELP)
-@_with_options("run", _COMMAND)
+@with_options("run", _COMMAND)
 def run(**values: Any) -> None:
     from sandbox.cli.run import run as run_command
 
@@ -183,7 +93,7 @@ def run(**values: Any) -> None:
 
 
 @app.command(context_settings=_STOP)
-@_with_options("spec", _OUTPUT, _OWN_IDS, _COMMAND)
+@with_options("spec", _OUTPUT, _OWN_IDS, _COMMAND)
 def spec(**values: Any) -> None:
     """Print the OCI runtime spec that this run would use, or write a bundle that runc and crun run too.
 
@@ -204,7 +114,7 @@ def spec(**values: Any) -> None:
 
 
 @app.command(context_settings=_STOP)
-@_with_options("explain", _JSON, _COMMAND)
+@with_options("explain", _JSON, _COMMAND)
 def explain(**values: Any) -> None:
     """Say what a run would do, each operation with the profile line that it came from.
 
@@ -284,7 +194,7 @@ def _perform(verb: str, values: dict[str, Any], operands: list[str]) -> None:
 
 
 @app.command("exec", context_settings=_STOP)
-@_with_options("exec", _SANDBOX, _COMMAND)
+@with_options("exec", _SANDBOX, _COMMAND)
 def exec_(**values: Any) -> None:
     """Run COMMAND in a sandbox that is running, with its identity, filter and limits.
 
@@ -301,7 +211,7 @@ def exec_(**values: Any) -> None:
 
 
 @app.command()
-@_with_options("ps")
+@with_options("ps")
 def ps(**values: Any) -> None:
     """List what runs, containers of sandbox-oci too.
 
@@ -315,7 +225,7 @@ def ps(**values: Any) -> None:
 
 
 @app.command()
-@_with_options("kill", _SIGNALLED)
+@with_options("kill", _SIGNALLED)
 def kill(**values: Any) -> None:
     """Signal the command of a sandbox.
 
@@ -331,7 +241,7 @@ def kill(**values: Any) -> None:
 
 
 @app.command("inspect")
-@_with_options("inspect", _SANDBOXES)
+@with_options("inspect", _SANDBOXES)
 def inspect_(**values: Any) -> None:
     """Print all that is known of a sandbox, as JSON.
 
@@ -340,171 +250,6 @@ def inspect_(**values: Any) -> None:
       sandbox inspect web
     """
     _perform("inspect", values, values.pop("sandboxes"))
-
-
-@profile_app.command("list")
-def profile_list() -> None:
-    """List the profiles that can be named: yours and the shipped ones.
-
-    Example:
-
-      sandbox profile list
-    """
-    from sandbox.cli.profile import show_list
-
-    show_list()
-
-
-@profile_app.command("show")
-def profile_show(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A profile's name or file.", show_default=False)
-    ] = None,
-    *,
-    everything: Annotated[
-        bool, typer.Option("--all", help="With each path that the profile secrets hides.", show_default=False)
-    ] = False,
-) -> None:
-    """Show a profile after inheritance, each value with where it comes from.
-
-    Without NAME: what a run in this directory would use, a project's .sandbox.toml included.
-
-    Examples:
-
-      sandbox profile show untrusted
-
-      sandbox profile show | grep write
-    """
-    from sandbox.cli.profile import show
-
-    show(name, everything=everything)
-
-
-@profile_app.command("check")
-def profile_check(
-    names: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Profiles.")],
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)] = False,
-) -> None:
-    """Say everything that is wrong with profiles and what they extend, and what is plainly weak.
-
-    Exit status 1 if a run here would be refused; warnings do not count.
-
-    Examples:
-
-      sandbox profile check mine ./other.toml
-
-      sandbox profile check --json .sandbox.toml
-    """
-    from sandbox.cli.check import check
-
-    raise typer.Exit(check(names, as_json=as_json))
-
-
-@profile_app.command("keys")
-def profile_keys(
-    section: Annotated[
-        str | None, typer.Argument(metavar="[SECTION|KEY]", help="Such as filesystem.", show_default=False)
-    ] = None,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)] = False,
-) -> None:
-    """Say what may be written in a profile.
-
-    Examples:
-
-      sandbox profile keys
-
-      sandbox profile keys filesystem.hide
-    """
-    from sandbox.cli.profile_keys import show
-
-    show(section, as_json=as_json)
-
-
-@profile_app.command("new")
-def profile_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
-    *,
-    base: Annotated[str, typer.Option("--from", metavar="PROFILE", help="The profile that it extends.")] = "build",
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Write it there instead.", show_default=False)
-    ] = None,
-) -> None:
-    """Write a profile of your own to begin with, and print where it is. What is there already is never overwritten.
-
-    Examples:
-
-      sandbox profile new mine
-
-      sandbox profile new --from untrusted --output ./strict.toml strict
-    """
-    from sandbox.cli.profile_new import new
-
-    new(name, base=base, output=output)
-
-
-@profile_app.command("edit")
-def profile_edit(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A profile.")]) -> None:
-    """Change a profile with $VISUAL or $EDITOR; what is wrong with it is said before it is saved.
-
-    Example:
-
-      sandbox profile edit mine
-    """
-    from sandbox.cli.profile_edit import edit
-
-    edit(name)
-
-
-@profile_app.command("trust")
-def profile_trust(
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A project's .sandbox.toml.", show_default=False)
-    ] = None,
-    *,
-    profile: Annotated[
-        list[str] | None,
-        typer.Option("--profile", "-p", metavar="NAME|PATH", help="Approve it over this profile.", show_default=False),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
-    as_list: Annotated[bool, typer.Option("--list", help="Print what is trusted.", show_default=False)] = False,
-) -> None:
-    """Show what a project's .sandbox.toml asks for beyond your profile, and approve exactly this content.
-
-    Without FILE: the one that a run in this directory would find. Any change to it asks anew.
-
-    Examples:
-
-      sandbox profile trust
-
-      sandbox profile trust -p ci ~/project/.sandbox.toml
-
-      sandbox profile trust --list
-    """
-    from sandbox.cli import trust
-
-    if as_list:
-        trust.show_list()
-    else:
-        trust.trust(file, tuple(profile or ()), yes=yes)
-
-
-@profile_app.command("untrust")
-def profile_untrust(
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A project's .sandbox.toml.", show_default=False)
-    ] = None,
-) -> None:
-    """Take back every approval of a project's .sandbox.toml.
-
-    Example:
-
-      sandbox profile untrust ~/project
-    """
-    from sandbox.cli import trust
-
-    trust.untrust(file)
 
 
 @app.command("completion")
