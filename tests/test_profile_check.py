@@ -176,6 +176,7 @@ WEAK = {
     "[security]\nno_new_privs = false": ("security.no_new_privs", "setuid"),
     '[security]\ncapabilities = ["NET_RAW"]': ("security.capabilities[0]", "NET_RAW"),
     'read = ["~/.local"]\nhide = ["~/.local"]': ("filesystem.read[0]", "which wins"),
+    'read = ["~/.ssh"]': ("filesystem.read[0]", "is hidden by secrets.toml:"),
     '[environment]\nset = { A = "1" }\nunset = ["A"]': ("environment.set.A", "which wins"),
     '[environment]\nkeep = ["A"]\nunset = ["A"]': ("environment.keep[0]", "which wins"),
     'read = ["@/docker.sock"]': ("filesystem.read[0]", "is root"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,16 @@ def test_the_long_way_round_understands_the_same(sandbox: Sandbox, verb: str) ->
         assert "become uid 3, gid 4" in result.stdout
         assert "ask the command to end after 90 s, and kill it 1 s later" in result.stdout
         assert "process 1" not in result.stdout
+
+
+def test_what_an_option_cannot_show_is_said(sandbox: Sandbox, home: Path) -> None:
+    """`hide` beats it at the same path, and a program that does not find its keys says nothing of that."""
+    result = sandbox("run", "--read", home / ".ssh", "--", "ls", home)
+
+    assert ".ssh" not in result.stdout
+    assert re.fullmatch(
+        rf"sandbox: note: --read {home}/.ssh shows nothing, as secrets.toml:\d+: filesystem.hide\[\d+\] hides it; "
+        "what lies in it can be named\n",
+        result.stderr,
+    )
+    assert sandbox("run", "--read", home / ".config", "--", "true").stderr == ""

@@ -19,7 +19,7 @@ from sandbox.profile.fragment import merge_fragment
 from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id
 from sandbox.profile.load import Layered, Origin
 from sandbox.profile.paths import below
-from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested
+from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested, in_vain
 from sandbox.profile.request import Eye, Request
 from sandbox.profile.rules import policy, state_places
 from sandbox.spec.runtime import (
@@ -72,6 +72,12 @@ class _Expander(Eye):
     def expansion(self) -> Expansion:
         root = self._root()
         rules = policy(self.layered, self.vocabulary, self.resolver, state_dir=self.state_dir)
+        self.notes += tuple(
+            f"{rule.origin.text} shows nothing, as {winner.origin.text} hides it"
+            f"{'; what lies in it can be named' if rule.found.directory else ''}"
+            for rule, winner in in_vain(rules)
+            if not rule.origin.file
+        )
         process, linux = self._process(rules), self._linux()
         self._note("hostname", "process", "hostname")
         hostname = self.profile.process.hostname or "sandbox"

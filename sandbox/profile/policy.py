@@ -44,6 +44,14 @@ class Rule(NamedTuple):
         return self.found.real
 
 
+def in_vain(policy: Policy) -> Iterator[tuple[Rule, Rule]]:
+    """Yield what is to be shown, and what hides it all the same at the same path."""
+    for rule in policy.rules:
+        winner = policy.winners.get(rule.path)
+        if rule.access in VISIBLE and winner is not None and winner.access is Access.HIDE:
+            yield rule, winner
+
+
 OWN_DIRECTORIES = ("/dev", "/proc", "/sys")
 VISIBLE = (Access.READ, Access.WRITE)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from sandbox.profile.examine import Finding, finding
 from sandbox.profile.load import Layered, shipped_directory
-from sandbox.profile.policy import VISIBLE, Access, Policy
+from sandbox.profile.policy import VISIBLE, Access, Policy, in_vain
 from sandbox.profile.rules import PROJECT_FILE
 
 # Below the home directory: a program of the host's executes what is written there.
@@ -41,9 +41,7 @@ _OPENING = {
 def weaknesses(layered: Layered, policy: Policy, home: str, label: str) -> Iterator[Finding]:
     """Yield a warning for each; `label` names the profile as a whole."""
     yield from _contradictions(layered, policy)
-    if (
-        os.path.basename(label) != PROJECT_FILE
-    ):  # which is laid over a profile, and shows nothing that this hides unasked
+    if os.path.basename(label) != PROJECT_FILE:  # which is laid over another, that hides them
         yield from _secrets(layered, label)
     yield from _network(layered, policy, home)
     yield from _executed(policy, home)
@@ -57,7 +55,7 @@ def _warning(where: str, message: str, hint: str) -> Finding:
 
 
 def _contradictions(layered: Layered, policy: Policy) -> Iterator[Finding]:
-    """What one profile says and takes back."""
+    """What one profile says and takes back, or shows in vain, as another one hides it."""
     hidden = {(rule.path, rule.origin.layer): rule for rule in policy.rules if rule.access is Access.HIDE}
     for rule in policy.rules:
         other = hidden.get((rule.path, rule.origin.layer))
@@ -65,6 +63,10 @@ def _contradictions(layered: Layered, policy: Policy) -> Iterator[Finding]:
             yield _warning(
                 rule.origin.text, f"{rule.path} is hidden by {other.origin.text}, which wins", "leave one of them out"
             )
+    for rule, other in in_vain(policy):
+        if rule.origin.layer > other.origin.layer:
+            hint = f"name what is to be seen in it: {rule.path}/…" if rule.found.directory else "leave it out"
+            yield _warning(rule.origin.text, f"{rule.path} is hidden by {other.origin.text}, which wins", hint)
     section = layered.profile.environment
     unset = {
         (name, layered.origin("environment", "unset", index).layer): layered.origin("environment", "unset", index)
