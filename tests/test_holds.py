@@ -226,6 +226,38 @@ def test_what_is_hidden_of_the_sandboxs_own_is_hidden_or_refused(sandbox: Sandbo
     assert "/proc: the sandbox has its own, which cannot be hidden" in refused.stderr
 
 
+def test_a_program_in_the_project_is_not_executed_by_us(sandbox: Sandbox, project: Path) -> None:
+    """An activated environment has its directory first on PATH, and a contained program may write there."""
+    names = (
+        "newuidmap",
+        "newgidmap",
+        "pasta",
+        "slirp4netns",
+        "criu",
+        "ps",
+        "sudo",
+        "systemctl",
+        "podman",
+        "python3",
+        "getent",
+        "sh",
+    )
+    for name in names:
+        (project / name).write_text(f"#!/bin/sh\n: >{project}/executed-{name}\n")
+        (project / name).chmod(0o755)
+    env = {"PATH": f"{project}:{os.environ['PATH']}"}
+    outside = [
+        sandbox("doctor", env=env),
+        sandbox("run", "--profile", "base", "--cwd", "/none", "/bin/true", env=env),
+        sandbox("run", "--profile", "base", "--cwd", "/", "--user", "0:77", "/bin/true", env=env),
+        sandbox("ps", env=env),
+        sandbox("profile", "list", env=env),
+    ]
+
+    assert outside[0].stdout
+    assert [entry.name for entry in project.glob("executed-*")] == []
+
+
 def test_a_symlink_planted_by_an_earlier_run_is_refused(sandbox: Sandbox, project: Path, home: Path) -> None:
     (project / "data").mkdir()
     (home / "private").mkdir()

@@ -10,6 +10,10 @@ import os
 
 PREFIX = "SANDBOX_ASIDE_"
 
+SYSTEM_PATH = "/usr/bin:/bin:/usr/local/bin:/run/wrappers/bin:/usr/sbin:/sbin:/usr/local/sbin"
+"""Where the system's programs are that we execute outside.  Not the caller's PATH: an activated environment of a project
+is on it, into which a contained program may write."""
+
 
 def give_back() -> None:
     """Let `os.environ` have them under their own names, and the C library, which reads them late, go without.

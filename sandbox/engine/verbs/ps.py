@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from sandbox.engine.call import put
 from sandbox.errors import HostError, UsageError
+from sandbox.kernel.aside import SYSTEM_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +31,13 @@ def _ps(options: list[str]) -> str:
 
     try:
         result = subprocess.run(
-            ["ps", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+            ["ps", *options],
+            env={**os.environ, "PATH": SYSTEM_PATH},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
         )
     except OSError as error:
         from sandbox.kernel.probe.distribution import install  # late: for a refusal alone

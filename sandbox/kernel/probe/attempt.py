@@ -8,12 +8,15 @@ import functools
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
+
+from sandbox.kernel.aside import SYSTEM_PATH
 
 SECONDS = 2.0
 """As long as a probe may take: what hangs is an answer, too."""
@@ -217,6 +220,11 @@ class Said(NamedTuple):
         if self.status >= 0:
             return f"exit status {self.status}"
         return f"killed by {signal.Signals(-self.status).name}"
+
+
+def find(name: str) -> str:
+    """Return the path of a program of the system's, "" if it is not installed."""
+    return shutil.which(name, path=SYSTEM_PATH) or ""
 
 
 def run(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import shutil
 import stat
 
 from sandbox.errors import HostError
 from sandbox.kernel.ids import Range, account, free_range, subordinate
-from sandbox.kernel.probe.attempt import USER, Refused, Said, clone, run
+from sandbox.kernel.probe.attempt import USER, Refused, Said, clone, find, run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.lacks import lack
@@ -66,7 +65,7 @@ def give(kind: str, user: str) -> str:
 def helper_fault(path: str) -> Cause:
     """Return what is wrong with newuidmap or newgidmap at `path` ("" or a name: where it is found)."""
     name = os.path.basename(path)
-    found = path if "/" in path else shutil.which(path) or ""
+    found = path if "/" in path else find(path)
     try:
         about = os.stat(found)
     except OSError:
@@ -121,7 +120,7 @@ def _map(name: str) -> Said:
         os._exit(0)
     os.close(reading)
     try:
-        return run([shutil.which(name) or name, str(child), "0", str(own), "1", "1", str(found.start), "1"])
+        return run([find(name) or name, str(child), "0", str(own), "1", "1", str(found.start), "1"])
     finally:
         os.close(writing)
         os.waitpid(child, 0)
@@ -130,7 +129,7 @@ def _map(name: str) -> Said:
 def probe_helper(name: str) -> Finding:
     """Let newuidmap or newgidmap map a range in a new user namespace."""
     how = f"{name} on a process in a new user namespace"
-    path = shutil.which(name)
+    path = find(name)
     if not path:
         return refused(name, "not installed", helper_fault(name), how=how, needed=False)
     fault = helper_fault(path)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 
-from sandbox.kernel.probe.attempt import run
+from sandbox.kernel.probe.attempt import find, run
 from sandbox.kernel.probe.distribution import as_root, install
 from sandbox.kernel.probe.finding import UNKNOWN, Cause, Finding, refused
 from sandbox.kernel.probe.lacks import lack
 from sandbox.kernel.probe.surroundings import allow, around
 
-_SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 _TUN = "/dev/net/tun"
 # What each is for, today.
 _FOR = {
@@ -25,7 +23,7 @@ _FOR = {
 def probe_program(name: str) -> Finding:
     """Let a program say its version: it is there, and it starts."""
     how = f"{name} --version"
-    path = shutil.which(name, path=_SEARCH)
+    path = find(name)
     if not path:
         # What serves nobody yet is not to be asked for.
         state = "n/a" if name == "criu" else "warn"
