@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Sandbox
+from fault_world import wait_until
 from needs import needs
 from test_terminal import Terminal
 
@@ -115,18 +116,22 @@ def test_stop_and_foreground(shell: Shell, by: str) -> None:
     assert shell.attributes() == before
 
 
+def assert_stands_still_until_fg(shell: Shell, count: Path) -> None:
+    """Stop what makes `count` grow, let it go on, and interrupt it."""
+    stop(shell)
+    before = count.read_text()
+    time.sleep(0.4)
+    assert count.read_text() == before
+    shell.run("fg")
+    assert wait_until(lambda: len(count.read_text()) > len(before))
+    shell.type("\x03")
+    shell.expect("$ ")
+
+
 def test_stopped_it_stands_still(shell: Shell, project: Path) -> None:
     shell.run("$S run sh -c 'echo up; while :; do echo >> count; sleep 0.05; done'")
     shell.expect("up")
-    stop(shell)
-    before = (project / "count").read_text()
-    time.sleep(0.4)
-    assert (project / "count").read_text() == before
-    shell.run("fg")
-    time.sleep(0.5)
-    assert len((project / "count").read_text()) > len(before)
-    shell.type("\x03")
-    shell.expect("$ ")
+    assert_stands_still_until_fg(shell, project / "count")
 
     assert shell.status() == 130
 
@@ -212,15 +217,8 @@ def test_a_pipeline_is_stopped_as_a_whole(shell: Shell, project: Path) -> None:
     counter = "echo up >&2; while :; do echo x; sleep 0.05; done"
     shell.run(f"$S run sh -c '{counter}' | while read line; do echo >> count; done")
     shell.expect("up")
-    stop(shell)
-    before = (project / "count").read_text()
-    time.sleep(0.3)
-    assert (project / "count").read_text() == before
-    shell.run("fg")
-    time.sleep(0.5)
-    assert len((project / "count").read_text()) > len(before)
-    shell.type("\x03")
-    shell.expect("$ ")
+
+    assert_stands_still_until_fg(shell, project / "count")
 
 
 def test_a_script_that_runs_it_is_stopped_with_it(shell: Shell) -> None:

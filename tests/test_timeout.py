@@ -133,11 +133,11 @@ def test_a_reader_that_stands_still_does_not_stop_the_clock(sandbox: Sandbox, ki
 
 
 def test_a_signal_within_the_grace_is_passed_on(sandbox: Sandbox) -> None:
-    script = "trap '' TERM; trap 'exit 3' INT; echo up; while :; do sleep 0.05; done"
+    script = "trap 'echo asked' TERM; trap 'exit 3' INT; echo up; while :; do sleep 0.05; done"
     process = sandbox.popen("run", "--timeout", "300ms", "--timeout-grace", "1h", "sh", "-c", script)
     assert process.stdout
     assert process.stdout.readline() == "up\n"
-    time.sleep(0.8)
+    assert process.stdout.readline() == "asked\n"
     process.send_signal(signal.SIGINT)
 
     assert process.wait(15) == TIMED_OUT
@@ -147,14 +147,14 @@ def test_the_clock_stands_while_the_sandbox_is_stopped(sandbox: Sandbox, project
     """And so does everything inside: else a program could do what it wants while nobody counts."""
     count = "while :; do echo >> count; sleep 0.05; done"
     script = f'setsid sh -c "{count}" & sleep 30'
-    process = sandbox.popen("run", "--timeout", "1500ms", "--timeout-grace", "0", "sh", "-c", script)
+    process = sandbox.popen("run", "--timeout", "3s", "--timeout-grace", "0", "sh", "-c", script)
     while not (project / "count").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGTSTP)
-    os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
     time.sleep(0.3)
     before = (project / "count").read_text()
-    time.sleep(1.6)
+    time.sleep(3)  # by which it would be over
     assert (project / "count").read_text() == before
     began = time.monotonic()
     process.send_signal(signal.SIGCONT)
@@ -166,10 +166,9 @@ def test_the_clock_stands_while_the_sandbox_is_stopped(sandbox: Sandbox, project
 
 def test_nothing_waits_beside_us(sandbox: Sandbox) -> None:
     """The clock costs no process: the monitor, the first process, and the command."""
-    process = sandbox.popen("run", "--timeout", "1h", "sh", "-c", "echo up; sleep 30 & wait")
+    process = sandbox.popen("run", "--timeout", "1h", "sh", "-c", "sleep 30 & echo up; wait")
     assert process.stdout
     assert process.stdout.readline() == "up\n"
-    time.sleep(0.2)
     count = len(descendants(process.pid))
     process.terminate()
     process.wait(15)
