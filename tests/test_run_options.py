@@ -146,4 +146,6 @@ def test_what_an_option_cannot_show_is_said(sandbox: Sandbox, home: Path) -> Non
         "what lies in it can be named\n",
         result.stderr,
     )
+    again = sandbox("run", "--read", home / ".ssh", "--", "ls", home)
+    assert again.stderr == result.stderr, "by a plan that was kept, too"
     assert sandbox("run", "--read", home / ".config", "--", "true").stderr == ""

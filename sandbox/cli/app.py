@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.frame import App, Group, with_options
 from sandbox.cli.profile_app import app as profile_app
-from sandbox.errors import UsageError, say_notes
+from sandbox.errors import UsageError
 
 _HELP = """Run a command in a container that you own: no root, no daemon.
 
@@ -130,7 +130,6 @@ def explain(**values: Any) -> None:
     as_json = values.pop("as_json")
     values.pop("command")  # `run` is easily changed into `explain`, and a plan holds for any command
     compilation = compile_request(request(values))
-    say_notes(compilation.expansion.notes)
     if as_json:
         verb.show_json(compilation)
     else:

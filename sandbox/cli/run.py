@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sandbox.cli.command_line import DEFAULT_PROFILE, Call, Values, request, texts
-from sandbox.errors import HostError, SandboxError, UsageError, describe, say_notes
+from sandbox.errors import HostError, SandboxError, UsageError, describe
 from sandbox.kernel.state import keep_plan, plan_in_memory
 from sandbox.plan.encode import encode
 from sandbox.runtime.compilation import compile_request
@@ -31,7 +31,6 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
             except HostError as other:
                 print(describe(other), file=sys.stderr)
         raise
-    say_notes(compilation.expansion.notes)
     if values.get("dry_run"):
         from sandbox.cli.explain import show  # late: for this option alone
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from sandbox.errors import printable
 from sandbox.kernel.state import state_dir
 from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
 from sandbox.plan.encode import Plan
 from sandbox.plan.inputs import Inputs
+from sandbox.plan.ops import Notice, Step
 from sandbox.profile.expand import Expansion, expand
 from sandbox.profile.load import Layered
 from sandbox.profile.request import Request
@@ -45,4 +47,6 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
     steps = lower(
         expansion.spec, host, Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
     )
-    return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), steps), state)
+    # In the plan, so that they are said at each run, also by a plan that was kept.
+    notes = tuple(Step(Notice(text=f"note: {printable(note)}"), "note") for note in expansion.notes)
+    return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), (*notes, *steps)), state)
