@@ -100,6 +100,7 @@ NOT_UNDERSTOOD = [
     (["run", "--ro-bind", "/", "/", "env"], "--ro-bind is not understood\n  hint: a path is shown at its own place"),
     (["run", "--unshare-net", "env"], "hint: there is no network, unless --network host gives it\n"),
     (["run", "-it", "env"], "run: -i is not understood\n  hint: there is a terminal inside where you have one"),
+    (["exec", "-w", "/tmp", "one", "env"], "exec: -w is not understood\n  hint: say --cwd DIRECTORY\n"),
     (["run", "--memory=1G", "env"], "hint: a profile has limits: sandbox profile keys limits\n"),
 ]
 

@@ -104,6 +104,14 @@ def test_what_is_no_command_is_called_what_it_is(
     assert (result.returncode, result.stderr) == (status, f"sandbox: {said}")
 
 
+@pytest.mark.parametrize("command", ["env", "/usr/bin/env"])
+def test_a_command_that_is_hidden_is_said_to_be(sandbox: Sandbox, command: str) -> None:
+    result = sandbox("run", "--hide", "/usr/bin/env", command)
+
+    assert result.returncode == 126
+    assert result.stderr == f"sandbox: {command}: is hidden inside the sandbox, by --hide /usr/bin/env\n"
+
+
 def test_a_file_that_is_not_executable_is_126(sandbox: Sandbox, project: Path) -> None:
     (project / "data").write_text("x")
 

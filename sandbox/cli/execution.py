@@ -30,6 +30,9 @@ def command_error(steps: tuple[Step, ...], command: str, number: int) -> Command
     path = os.path.normpath(os.path.join(_directory(steps), command))
     if number == errno.EACCES and _is_directory(steps, command, path):
         return CommandError(f"{command}: is a directory", hint=_TO_BE_NAMED, exit_code=EXIT_NOT_EXECUTABLE)
+    hider = _hider(steps, command, path)
+    if number == errno.EACCES and hider:
+        return CommandError(f"{command}: is hidden inside the sandbox, by {hider}", exit_code=EXIT_NOT_EXECUTABLE)
     if number == errno.EACCES:
         hint = f"make it executable: chmod +x {command}" if "/" in command else "check the permissions along its path"
     if number == errno.ENOEXEC:
@@ -50,6 +53,13 @@ def _is_directory(steps: tuple[Step, ...], command: str, path: str) -> bool:
     if command in (".", "..") or path == "/":
         return True
     return "/" in command and _visible(steps, path) and os.path.isdir(path)
+
+
+def _hider(steps: tuple[Step, ...], command: str, path: str) -> str:
+    """Return what hides the command, as far as the host's files tell."""
+    places = [path] if "/" in command else [f"{directory}/{command}" for directory in _search_path(steps).split(":")]
+    real = {os.path.realpath(place) for place in places if os.path.exists(place)}
+    return next((step.origin for step in steps if isinstance(step.op, Mask) and step.op.target in real), "")
 
 
 def _not_found(steps: tuple[Step, ...], command: str, number: int) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def _there(word: str, where: str) -> str:
         return f"to run it inside: sandbox run -- {word}\n" if not word.startswith("-") and which(word) else ""
     if where == "sandbox kill":
         return "the signal stands behind the name: sandbox kill ID KILL\n" if word[1:2].isalnum() else ""
-    if where not in ("sandbox run", "sandbox spec", "sandbox explain"):
+    if where not in ("sandbox run", "sandbox exec", "sandbox spec", "sandbox explain"):
         return ""
     return next((f"{hint}\n" for names, hint in _OPTIONS if word in names.split()), "")
 
