@@ -242,6 +242,7 @@ def test_a_place_that_cannot_be_is_refused_before_anything_runs(sandbox: Sandbox
     assert result.returncode == 125
     assert result.stderr.startswith("sandbox: --report")
     assert "report" in result.stderr
+    assert ("\n  cause: it is a symlink" in result.stderr) == (kind == "symlink")
     assert not (sandbox.cwd / "ran").exists()
     assert victim.read_text() == "precious"
 

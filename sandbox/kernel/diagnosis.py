@@ -66,6 +66,8 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
         return _no_mount(op, kind, call, number, subject)
     if kind == "WorkingDirectory":
         return Cause(cure="let sandbox run show the directory (--read, --write), or choose another by --cwd")
+    if kind == "Report" and number == errno.ELOOP:
+        return Cause(why="it is a symlink, through which no report is written", cure="name the file that it leads to")
     if kind == "SetHostname" and number == errno.EINVAL:
         return Cause(cure="use at most 64 bytes")
     if kind == "SetRlimit" and number == errno.EPERM:
