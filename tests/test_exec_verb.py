@@ -309,7 +309,8 @@ def test_a_terminal_or_none_by_choice(running: Running, sandbox: Sandbox, termin
 
 def test_stopped_by_the_shell_it_stands_and_goes_on(running: Running, sandbox: Sandbox, project: Path) -> None:
     running()
-    process = sandbox.popen("exec", "one", "sh", "-c", "while :; do date +%N > tick; sleep 0.02; done")
+    script = "while :; do date +%N > tick; sleep 0.02; done"
+    process = sandbox.popen("exec", "one", "sh", "-c", script, process_group=0)  # as in test_timeout.py
     wait_for((project / "tick").exists)
     process.send_signal(signal.SIGTSTP)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
