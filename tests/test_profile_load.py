@@ -153,6 +153,21 @@ def test_what_is_wrong_is_named_with_key_and_line(world: World, text: str) -> No
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (f"x = {'[' * 100_000}", "is nested too deeply"),
+        (f"[oci]\nx = {'[' * 400}{']' * 400}", "is nested too deeply"),
+        (f"[oci]\nx{'.a' * 3000} = 1", "is nested too deeply"),
+        (f"[limits]\npids = 1{'0' * 5000}", "holds a number of more digits than can be meant"),
+    ],
+)
+def test_what_no_parser_takes_is_refused_without_a_traceback(world: World, text: str, message: str) -> None:
+    world.profile("p", text)
+
+    assert str(refused(world, "p")).endswith(f"p.toml: {message}")
+
+
 def test_a_file_that_is_not_text(world: World) -> None:
     (world.profiles / "p.toml").write_bytes(b"\xff\xfe")
 

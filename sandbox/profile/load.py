@@ -19,6 +19,9 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile.lines import Key, positions
 from sandbox.profile.schema import Profile
 
+DEEPEST = 50
+"""So many tables and lists in one another are no profile; an OCI spec has 8."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # How the options of the command line are spelled whose name is not the last part of their key.
@@ -324,6 +327,11 @@ def parse(label: str, path: str, content: bytes) -> Layer:
         from sandbox.profile.complaint import syntax_error  # late: only where something is wrong
 
         raise syntax_error(label, error) from error
+    except RecursionError as error:
+        raise _too_deep(label) from error
+    except ValueError as error:  # of int(), which the parser lets through
+        raise ProfileError("holds a number of more digits than can be meant", where=label, hint="shorten it") from error
+    _check_depth(label, values)
     try:
         msgspec.convert(values, Profile)
     except msgspec.ValidationError as error:
@@ -331,6 +339,25 @@ def parse(label: str, path: str, content: bytes) -> Layer:
 
         raise type_error(label, document, error) from error
     return Layer(label, path, values, positions(document), {})
+
+
+def _check_depth(label: str, values: dict[str, Any]) -> None:
+    """Refuse what those who walk through it later would have no stack for."""
+    level: list[object] = [values]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise _too_deep(label)
+
+
+def _too_deep(label: str) -> ProfileError:
+    return ProfileError("is nested too deeply", where=label, hint="no key of a profile is")
 
 
 def available(inputs: Inputs) -> list[tuple[str, str]]:
