@@ -9,6 +9,8 @@ import pytest
 from broken_world import BrokenHost, filtered, host, refuse, top
 from needs import needs
 
+from sandbox.kernel.probe.attempt import attempt
+
 __all__ = ["host", "top"]
 
 pytestmark = needs("userns", "newuidmap")
@@ -114,3 +116,10 @@ def test_without_a_filter_no_call_is_missing_where_namespaces_are(host: BrokenHo
 
     assert found["system calls"]["state"] == "ok"
     assert found["mounts"]["state"] == "n/a"
+
+
+def test_a_mistake_of_ours_in_a_trial_is_no_success() -> None:
+    def trial() -> dict[str, object]:
+        raise KeyError("ours")
+
+    assert attempt(trial).words == "Input/output error (trial)"

@@ -166,12 +166,13 @@ def _clone3_ends() -> int:
 def _try_and_end(trial: Callable[[], Mapping[str, Any]], writing: int, ids: tuple[int, int] | None) -> NoReturn:
     """Do the child's part."""
     values: Mapping[str, Any] = {}
-    call, number = "", 0
+    call, number = "trial", errno.EIO  # a mistake of ours is no success
     try:
         LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if ids:
             _map_ids(*ids)
         values = trial()
+        call, number = "", 0
     except Refused as refusal:
         call, number = refusal.call, refusal.number
     except OSError as error:
