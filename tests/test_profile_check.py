@@ -138,6 +138,8 @@ def test_what_is_said_is_what_a_run_says(sandbox: Sandbox, project: Path) -> Non
         (b"a = [\n", "./a.toml", "is not TOML"),
         (b'\n[x\nb = "', "./a.toml", "is not TOML"),
         (b"\xff", "./a.toml", "is not TOML"),
+        (b"[oci]\nx" + b".a" * 3000 + b" = 1", "./a.toml", "is nested too deeply"),
+        (b"x = " + b"[" * 100_000, "./a.toml", "is nested too deeply"),
         (b"[filesystem]\nread = 3", "./a.toml:2", "expected a list"),
         (b"filesystem = []", "./a.toml:1", "expected a table"),
     ],

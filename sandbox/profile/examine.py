@@ -18,7 +18,7 @@ from sandbox.errors import ProfileError, SandboxError
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.complaint import at, fault
 from sandbox.profile.lines import Key, positions
-from sandbox.profile.load import Layer, Layered, Origin, Stack, lay, parse
+from sandbox.profile.load import Layer, Layered, Origin, Stack, check_depth, lay, parse
 from sandbox.profile.schema import Profile
 
 MOST = 500
@@ -105,9 +105,11 @@ class _Gatherer(Stack):
         """Read one profile without what has the wrong type.  Raises ProfileError where it is not TOML."""
         try:
             document = content.decode()
-            reader = _Reader(label, tomllib.loads(document), positions(document))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            values = tomllib.loads(document)
+        except (ValueError, RecursionError):
             return parse(label, path, content)  # it has the words
+        check_depth(label, values)
+        reader = _Reader(label, values, positions(document))
         self.errors += reader.errors
         return Layer(label, path, reader.values, reader.lines, reader.words)
 

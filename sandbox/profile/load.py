@@ -331,7 +331,7 @@ def parse(label: str, path: str, content: bytes) -> Layer:
         raise _too_deep(label) from error
     except ValueError as error:  # of int(), which the parser lets through
         raise ProfileError("holds a number of more digits than can be meant", where=label, hint="shorten it") from error
-    _check_depth(label, values)
+    check_depth(label, values)
     try:
         msgspec.convert(values, Profile)
     except msgspec.ValidationError as error:
@@ -341,7 +341,7 @@ def parse(label: str, path: str, content: bytes) -> Layer:
     return Layer(label, path, values, positions(document), {})
 
 
-def _check_depth(label: str, values: dict[str, Any]) -> None:
+def check_depth(label: str, values: dict[str, Any]) -> None:
     """Refuse what those who walk through it later would have no stack for."""
     level: list[object] = [values]
     for _ in range(DEEPEST):
