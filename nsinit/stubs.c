@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "listing.h"
@@ -24,6 +25,7 @@
 #define DIRECTORY "../stubs"
 #define LIST_MAX (1 << 20)
 #define CONTENT_MAX 64
+#define BUSY_TRIES 5000 /* of 1 ms */
 
 struct list {
 	bool failed; /* what is in it is not known */
@@ -230,16 +232,23 @@ static void sweep(const struct stubs *stubs, int lists_fd)
 	}
 }
 
-/* For as long as it is open, nobody else makes or removes. */
-static int lock_lists(const struct stubs *stubs)
+/* For as long as it is open, nobody else makes or removes.  Whoever has it may be stopped: wait, but not for ever. */
+static int lock_lists(const struct stubs *stubs, int tries)
 {
+	const struct timespec pause = { .tv_nsec = 1000000 };
 	int fd = open_lists(stubs);
 
-	while (fd >= 0 && flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR) {
-			close_fd(&fd);
-			return -1;
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int error = errno == EWOULDBLOCK ? ETIMEDOUT : errno;
+
+		if ((error == ETIMEDOUT || error == EINTR) && --tries > 0) {
+			nanosleep(&pause, NULL);
+			continue;
 		}
+		close_fd(&fd);
+		errno = error;
+		return -1;
+	}
 	return fd;
 }
 
@@ -247,8 +256,14 @@ static int lock_lists(const struct stubs *stubs)
 
 static bool write_entry(int fd, const struct plan_keep_absent *op, const char *path, const char *content)
 {
-	return write_whole(fd, op->file ? "f" : "d", 1) && write_whole(fd, path, strlen(path) + 1) &&
-	       write_whole(fd, content, strlen(content) + 1);
+	char entry[PATH_MAX + CONTENT_MAX + 4];
+	int size = snprintf(entry, sizeof(entry), "%c%s%c%s", op->file ? 'f' : 'd', path, 0, content);
+
+	if (size < 0 || (size_t)size >= sizeof(entry)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	return write_whole(fd, entry, (size_t)size + 1);
 }
 
 static int make(struct stubs *stubs, const struct plan *plan, const struct plan_keep_absent *op, const char **call)
@@ -296,7 +311,8 @@ int stubs_take(struct stubs *stubs, const struct plan *plan, int containers_fd, 
 	stubs->directory_fd = openat(containers_fd, DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (stubs->directory_fd < 0)
 		return *failed ? -1 : 0;
-	cleanup_fd int lists_fd = lock_lists(stubs);
+	/* Who keeps nothing need not wait to see whether there is something to sweep. */
+	cleanup_fd int lists_fd = lock_lists(stubs, *failed ? BUSY_TRIES : 1);
 	*call = "flock";
 	if (lists_fd < 0)
 		return *failed ? -1 : 0;
@@ -316,7 +332,7 @@ int stubs_take(struct stubs *stubs, const struct plan *plan, int containers_fd, 
 void stubs_release(struct stubs *stubs)
 {
 	if (stubs->fd >= 0) {
-		cleanup_fd int lists_fd = lock_lists(stubs);
+		cleanup_fd int lists_fd = lock_lists(stubs, BUSY_TRIES);
 		/* Without it: whoever starts next. */
 		if (lists_fd >= 0)
 			drop(stubs, stubs->fd, stubs->name);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from conftest import Sandbox
 from needs import needs
 from profile_world import World
 
-from sandbox.errors import ProfileError
+from sandbox.errors import EXIT_OWN_FAILURE, ProfileError
 from sandbox.plan.inputs import InputKind
 
 
@@ -310,6 +311,26 @@ def test_the_next_start_removes_what_a_killed_monitor_left(sandbox: Sandbox, pro
     sandbox("run", "--", "true", check=True)  # of whatever profile
 
     assert listing(project) == ["there"]
+
+
+@needs("userns")
+def test_a_sandbox_that_is_stopped_halfway_holds_up_those_alone_that_keep_something(
+    sandbox: Sandbox, project: Path, profile: str, runtime_dir: Path
+) -> None:
+    assert sandbox("run", "-p", profile, "--", "true").returncode == 0
+    lists = os.open(next(runtime_dir.glob("sandbox/**/stubs")), os.O_RDONLY)
+    fcntl.flock(lists, fcntl.LOCK_EX)  # as who is about to start or to end
+    try:
+        other = sandbox("run", "--", "true")
+        refused = sandbox("run", "-p", profile, "--", "true")
+    finally:
+        os.close(lists)
+
+    assert (other.returncode, other.stderr) == (0, "")
+    assert refused.returncode == EXIT_OWN_FAILURE
+    assert "another sandbox, which is about to start or to end" in refused.stderr
+    assert listing(project) == ["there"]
+    assert sandbox("run", "-p", profile, "--", "true").returncode == 0
 
 
 @needs("userns")

@@ -66,6 +66,11 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
         return _no_mount(op, kind, call, number, subject)
     if kind == "WorkingDirectory":
         return Cause(cure="let sandbox run show the directory (--read, --write), or choose another by --cwd")
+    if kind == "KeepAbsent" and number == errno.ETIMEDOUT:
+        return Cause(
+            why="another sandbox, which is about to start or to end, does not let go of the list of such names",
+            cure="see whether it is stopped (ps -C sandbox -o pid,stat,args), and let it go on (kill -CONT PID)",
+        )
     if kind == "Report" and number == errno.ELOOP:
         return Cause(why="it is a symlink, through which no report is written", cure="name the file that it leads to")
     if kind == "SetHostname" and number == errno.EINVAL:
