@@ -49,6 +49,16 @@ bench *arguments:
     @tests/fetch_source gawk
     @tests/as_user python tests/bench/bench.py --json-fd 3 {{ arguments }} 3>.build/results/bench.json
 
+# Boot Debian with systemd under QEMU, the program installed in it, and give a shell there (docs/guest.md).
+guest:
+    tests/guest/run
+
+# Run tests there, all of tests/guest/suite or those named: ./dev guest-test [PYTEST-ARGUMENT…]
+guest-test *arguments:
+    tests/fetch_source hello
+    tests/fetch_sdist markupsafe 2.1.5
+    tests/guest/run tests/guest/test {{ arguments }}
+
 # Write anew what is generated from declarations: docs/profiles.md, and the table by which a config.json is read quickly.
 docs:
     python -m sandbox.profile.reference > docs/profiles.md

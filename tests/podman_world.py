@@ -121,9 +121,10 @@ class Podman:
         """Return what the runtimes still hold in their state directories."""
         runtime = Path(self.environment["XDG_RUNTIME_DIR"])
         places = ("crun", "runc", "sandbox/containers")
-        return [
+        kept = [
             f"{place}/{name}" for place in places if (runtime / place).is_dir() for name in os.listdir(runtime / place)
         ]
+        return [name for name in kept if name != "crun/.cache"]  # what a newer crun has compiled, no container
 
     def close(self) -> None:
         """Remove every container, and fail where podman or the runtime keeps something of one."""
