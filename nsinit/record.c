@@ -86,6 +86,17 @@ static int write_record(int fd, const struct container *container, const char *r
 	return json_flush(&json);
 }
 
+/* A sandbox in a sandbox may have the /proc of the outer one, which has other numbers for our processes. */
+static bool proc_counts_as_we_do(void)
+{
+	char own[32], text[32];
+	ssize_t length = readlink("/proc/self", text, sizeof(text) - 1);
+
+	text[length > 0 ? length : 0] = 0;
+	snprintf(own, sizeof(own), "%d", getpid());
+	return !strcmp(own, text);
+}
+
 /* Of what a sandbox runs, `command`, the plan knows nothing; of a container NULL. */
 int container_record(struct container *container, const struct plan *plan, char *const command[])
 {
@@ -103,9 +114,10 @@ int container_record(struct container *container, const struct plan *plan, char 
 		size_t length = strftime(container->created, sizeof(container->created), "%Y-%m-%dT%H:%M:%S", &utc);
 		snprintf(container->created + length, sizeof(container->created) - length, ".%09ldZ", now.tv_nsec);
 	}
-	/* Without it the process would seem to have ended.  It has not been collected, and so is there to be looked at. */
+	/* Without it the process would seem to have ended.  It has not been collected, and so is there to be looked at, but
+	 * in a sandbox that has its surroundings' /proc. */
 	container->started = container->pid ? process_start_time(container->pid, NULL) : 0;
-	if (container->pid && !container->started)
+	if (container->pid && !container->started && proc_counts_as_we_do())
 		return -1;
 	cleanup_fd int fd = openat(container->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)

@@ -177,6 +177,7 @@ CRUN: dict[str, Explained] = {
     },
     "exec where the process has limits of its own": {
         **PLAIN_EXEC,
+        "the container's limits are not the process's": ("runc: rlimit 4 .*", "crun: rlimit 4 .*"),
         "nor is the score": ("runc: oom_score_adj 500", "crun: oom_score_adj 0"),
     },
     "exec where the container's cwd is": {**PLAIN_EXEC, "nor the working directory": ("runc: cwd /bin", "crun: cwd /")},

@@ -496,7 +496,8 @@ variant(
 variant("exec where noNewPrivileges is false", put("process.noNewPrivileges", False), NAP, way=execute())
 variant(
     "exec where the process has limits of its own",
-    put("process.rlimits", [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]),
+    # Not that of files: Go raises it when it starts, in a race with runc, which sets it from outside.
+    put("process.rlimits", [{"type": "RLIMIT_CORE", "soft": 100, "hard": 200}]),
     put("process.user.umask", 0o77),
     put("process.oomScoreAdj", 500),
     NAP,

@@ -500,7 +500,7 @@ def test_rm_force_ends_all_that_runs(podman: Podman) -> None:
 
     podman("rm", "--force", "--time=0", "c")
 
-    assert in_it() == []
+    wait_until(lambda: not in_it(), "the end of all that was in it")
     assert podman("ps", "--all", "--quiet").stdout == ""
 
 
