@@ -1,5 +1,8 @@
 # The recipes behind ./dev, which first installs what they need.
 
+# A pattern that was quoted is handed on as it is.
+set positional-arguments
+
 # List the recipes.
 help:
     @just --list --unsorted
@@ -12,7 +15,7 @@ demo:
 test *arguments:
     tests/fetch_source hello
     tests/fetch_sdist markupsafe 2.1.5
-    tests/as_user pytest -n 2 {{ arguments }}
+    tests/as_user pytest -n 2 "$@"
 
 # The same in full size, for an hour or so: every call of every plan fails, 10,000 sandboxes in turn and 500 at once.
 soak *arguments:
@@ -37,7 +40,7 @@ build:
 
 # Build nsinit with ASan and UBSan and run the tests with it: ./dev sanitize [PYTEST-ARGUMENT…]
 sanitize *arguments:
-    tests/sanitize {{ arguments }}
+    tests/sanitize "$@"
 
 # Feed the plan decoder with made-up plans for SECONDS: ./dev fuzz [SECONDS]
 fuzz seconds="60":

@@ -126,14 +126,26 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 	}
 }
 
+/* That it cannot be told because it has ended is no fault of the way. */
+static void tell(struct monitor *monitor, enum sync_type type, const char *subject)
+{
+	const struct sync_message message = { .type = type };
+
+	if (sync_send(monitor->sync_fd, &message) == 0)
+		return;
+	if (errno == EPIPE || errno == ECONNRESET) {
+		errno = 0;
+		monitor_fail(monitor, OP_START_GATE, "init", "exited");
+		return;
+	}
+	monitor_fail(monitor, OP_START_GATE, "sendmsg", subject);
+}
+
 static void go(struct monitor *monitor)
 {
-	const struct sync_message start = { .type = SYNC_START };
-
 	monitor->notify_fd = notify_open(monitor->container, monitor->plan);
-	if (sync_send(monitor->sync_fd, &start) < 0)
-		monitor_fail(monitor, OP_START_GATE, "sendmsg", "start");
-	else
+	tell(monitor, SYNC_START, "start");
+	if (!monitor->failed)
 		monitor_attend(monitor, GOAL_RUNNING);
 	if (!monitor->failed && !monitor->running) {
 		errno = 0;
@@ -161,7 +173,6 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
 	struct container container = { .parent_fd = -1, .fd = -1 };
 	struct monitor monitor = MONITOR_INITIALIZER;
-	const struct sync_message resume = { .type = SYNC_RESUME };
 	struct listening listening;
 	bool detached = call->verb == VERB_CREATE || call->values[ENGINE_DETACH];
 	bool wants_terminal = terminal && terminal->mode == TERMINAL_ALWAYS;
@@ -192,8 +203,8 @@ int create_main(const struct engine_call *call, const struct plan *plan, int pla
 		if (container_record(&container, plan, NULL) < 0)
 			monitor_fail(&monitor, OP_CONTAINER, "write", "state.json");
 		announce(&monitor, call);
-		if (!monitor.failed && sync_send(monitor.sync_fd, &resume) < 0)
-			monitor_fail(&monitor, OP_START_GATE, "sendmsg", "resume");
+		if (!monitor.failed)
+			tell(&monitor, SYNC_RESUME, "resume");
 		if (!monitor.failed && call->verb == VERB_CREATE)
 			return 0;
 		if (!monitor.failed)
