@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -196,15 +195,6 @@ static bool make_key(const struct engine_call *call, struct key *key)
 	return true;
 }
 
-static int key_file(const struct key *key)
-{
-	int fd = memfd_create("plan-key", MFD_CLOEXEC);
-
-	if (fd >= 0 && !write_whole(fd, key->bytes, key->size))
-		close_fd(&fd), fd = -1;
-	return fd;
-}
-
 /* What is asked for by the environment is in no key. */
 static bool is_regular(const struct engine_call *call)
 {
@@ -225,7 +215,7 @@ static int create(const struct engine_call *call)
 		if (plan_fd >= 0)
 			return create_main(call, &plan, plan_fd);
 	}
-	return python_compile(call->self, key_file(&key), name, call->descriptors, call->words);
+	return python_compile(call->self, launch_key_file(key.bytes, key.size), name, call->descriptors, call->words);
 }
 
 static int join(const struct engine_call *call)

@@ -175,11 +175,11 @@ int launch_find_plan(struct plan *plan, const char *state, const void *key, size
 	return -1;
 }
 
-static int key_file(const struct key *key)
+int launch_key_file(const char *key, size_t size)
 {
 	int fd = memfd_create("plan-key", MFD_CLOEXEC);
 
-	if (fd >= 0 && !write_whole(fd, key->bytes, key->size))
+	if (fd >= 0 && !write_whole(fd, key, size))
 		close_fd(&fd), fd = -1;
 	return fd;
 }
@@ -215,7 +215,7 @@ int launch_main(char *const argv[])
 	int plan_fd = launch_state_directory(state) ? launch_find_plan(&plan, state, key.bytes, key.size, name) : -1;
 	if (plan_fd >= 0)
 		return sandbox_run(&plan, plan_fd, self, command);
-	return python_take_over(self, key_file(&key), name, command - argv - 1, argv + 1);
+	return python_take_over(self, launch_key_file(key.bytes, key.size), name, command - argv - 1, argv + 1);
 }
 
 /* argv: our name, the number of a descriptor open on a plan, what python_restore_signals() takes, the command.

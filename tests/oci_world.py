@@ -255,11 +255,9 @@ def _hook_state(text: str) -> list[str]:
     return [f"state {name}={json.dumps(value)}" for name, value in state.items()]
 
 
-def run(runtime: Runtime, bundle: Path, *options: str, joined: int = 0) -> Seen:
-    """Run with pipes; standard input is /dev/null.  What hooks have written down is added, and their order."""
-    command = runtime.command("run", "--bundle", bundle, *options, ID)
-    result = subprocess.run(
-        [word.replace("$BUNDLE", str(bundle)) for word in command],
+def _call(runtime: Runtime, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -267,6 +265,12 @@ def run(runtime: Runtime, bundle: Path, *options: str, joined: int = 0) -> Seen:
         cwd=runtime.cwd,
         timeout=runtime.timeout,
     )
+
+
+def run(runtime: Runtime, bundle: Path, *options: str, joined: int = 0) -> Seen:
+    """Run with pipes; standard input is /dev/null.  What hooks have written down is added, and their order."""
+    command = runtime.command("run", "--bundle", bundle, *options, ID)
+    result = _call(runtime, [word.replace("$BUNDLE", str(bundle)) for word in command])
     output, written = result.stdout, bundle / "out/hooks"
     if written.exists():
         lines = written.read_text().splitlines()
@@ -280,15 +284,7 @@ def run_from_shell(script: str) -> Callable[..., Seen]:
 
     def way(runtime: Runtime, bundle: Path, *options: str) -> Seen:
         command = runtime.command("run", "--bundle", bundle, *options, ID)
-        result = subprocess.run(
-            ["sh", "-c", script, "sh", *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=runtime.cwd,
-            timeout=runtime.timeout,
-        )
+        result = _call(runtime, ["sh", "-c", script, "sh", *command])
         return seen(result.returncode, result.stdout, result.stderr)
 
     return way
