@@ -23,6 +23,7 @@ from needs import CACHE, CHECKOUT, why_not
 
 if TYPE_CHECKING:
     from plan_world import PlanWorld
+    from user_manager_world import UserManager
 
 NO_SKIP = os.environ.get("SANDBOX_NO_SKIP", "") not in ("", "0")
 BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox")
@@ -145,7 +146,8 @@ def project(home: Path) -> Path:
 def runtime_dir(secret: str) -> Iterator[Path]:
     """Return a private XDG_RUNTIME_DIR with a socket and a registry's credentials in it, as on a desktop.
 
-    Its name is short: a socket's path has room for 107 bytes.
+    Its name is short: a socket's path has room for 107 bytes.  Nobody listens at the socket: a test that wants a user
+    manager asks for `user_manager`.
     """
     parent = os.environ.get("XDG_RUNTIME_DIR", "")
     path = Path(tempfile.mkdtemp(prefix="sbx-", dir=parent if parent and os.access(parent, os.W_OK) else "/tmp"))
@@ -153,9 +155,17 @@ def runtime_dir(secret: str) -> Iterator[Path]:
     (path / "containers/auth.json").write_text(f"{secret}\n")
     with socket.socket(socket.AF_UNIX) as bus:
         bus.bind(str(path / "bus"))
-        bus.listen()
         yield path
     _remove_tree(path)
+
+
+@pytest.fixture
+def user_manager(runtime_dir: Path) -> Iterator[UserManager]:
+    """Return a user manager, which the program in these surroundings finds; mark the test needs("user_manager")."""
+    from user_manager_world import running  # for few tests
+
+    with running(runtime_dir) as manager:
+        yield manager
 
 
 @pytest.fixture

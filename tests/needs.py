@@ -252,10 +252,10 @@ def sandbox_oci() -> str:
 
 @probe
 def user_manager() -> str:
-    bus = Path(os.environ.get("XDG_RUNTIME_DIR", "/"), "bus")
-    if "DBUS_SESSION_BUS_ADDRESS" not in os.environ and not bus.exists():
-        return "no bus of a user manager"
-    return attempt(["systemctl", "--user", "show-environment"])
+    """The machine's own, or one that is started for the tests."""
+    from user_manager_world import machines_own, why_none  # it imports us
+
+    return "" if machines_own() else why_none()
 
 
 @probe
