@@ -12,7 +12,18 @@ from needs import CHECKOUT
 
 PACKAGE = CHECKOUT / "sandbox"
 # A part may import those of the same rank and below.
-RANKS = {"errors": 0, "spec": 1, "plan": 1, "kernel": 2, "profile": 3, "lower": 3, "runtime": 4, "cli": 5, "engine": 5}
+RANKS = {
+    "errors": 0,
+    "quantities": 0,
+    "spec": 1,
+    "plan": 1,
+    "kernel": 2,
+    "profile": 3,
+    "lower": 3,
+    "runtime": 4,
+    "cli": 5,
+    "engine": 5,
+}
 # The header is written when the project is built, and needs the command line.
 EXCEPTIONS = {("plan/header.py", "cli"), ("plan/header.py", "engine")}
 

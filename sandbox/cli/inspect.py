@@ -7,9 +7,10 @@ import os
 import time
 from typing import Any
 
-from sandbox.cli.ps import Row, seconds
+from sandbox.cli.ps import Row
 from sandbox.errors import UsageError
 from sandbox.kernel.process import parent
+from sandbox.quantities import seconds_of
 from sandbox.runtime.finding import find
 from sandbox.runtime.processes import inside
 from sandbox.runtime.state import Place, Record, Status, state_root
@@ -43,7 +44,7 @@ def describe(place: Place, record: Record) -> dict[str, Any]:
     result = {
         **Row(record, status, quiet=False).document(),
         "ociVersion": document.get("ociVersion", ""),
-        "uptime": round(time.time() - seconds(record.created), 1) if lives else None,
+        "uptime": round(time.time() - seconds_of(record.created), 1) if lives else None,
         "monitor": parent(record.pid) if lives and record.held else None,
         "directory": place.path,
         "cgroup": record.cgroup or (_cgroup(record.pid) if lives else ""),

@@ -6,17 +6,18 @@ import os
 import sys
 import time
 
+from sandbox.cli.tables import show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import ContainerError, InvalidId, NoSuchContainer, UsageError, describe
+from sandbox.quantities import seconds_of, span
 from sandbox.runtime.state import Place, Record, Status, open_container, state_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 COLUMNS = ("ID", "PROFILE", "COMMAND", "STATUS", "SINCE", "PID")
 _SPECIAL = frozenset(" \t\n'\"\\$&|;<>()*?[]#~`{}!")
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def show(values: Values, operands: list[str]) -> int:
@@ -32,7 +33,7 @@ def show(values: Values, operands: list[str]) -> int:
         sys.stdout.write("".join(f"{row.id}\n" for row in found))
     else:
         now = time.time()
-        _table([row.cells(now) for row in found])
+        show_table(COLUMNS, [row.cells(now) for row in found])
     return 0
 
 
@@ -68,9 +69,9 @@ class Row:
         return (
             self.id,
             ",".join(self.profiles()) or "-",
-            _printable(command) or "-",
+            command or "-",
             self.status,
-            span(now - seconds(self.created)),
+            span(now - seconds_of(self.created)),
             str(self.pid or "-"),
         )
 
@@ -120,45 +121,8 @@ def _row(place: Place, record: Record, *, quiet: bool) -> Row | None:
         return None
 
 
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout.isatty():
-        from sandbox.cli.tables import show_table  # late: 60 ms
-
-        show_table(COLUMNS, rows)
-        return
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    for row in (COLUMNS, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def seconds(created: str) -> float:
-    """Return a time of RFC 3339, in UTC, in seconds; 0 for what is none."""
-    from calendar import timegm
-
-    try:
-        return float(timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S")))
-    except ValueError:
-        return 0.0
-
-
-def span(length: float) -> str:
-    """Return a length of time in its two largest units: 3h 20m."""
-    left = max(0, int(length))
-    parts: list[str] = []
-    for unit, size in _UNITS:
-        if left >= size or (unit == "s" and not parts):
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return " ".join(parts[:2])
-
-
 def _quoted(word: str) -> str:
     """Return a word as a shell takes it; shlex would cost 5 ms."""
     if word and not _SPECIAL.intersection(word):
         return word
     return "'" + word.replace("'", "'\\''") + "'"
-
-
-def _printable(text: str) -> str:
-    """Return `text` without what a terminal would take for a command."""
-    return "".join(character if character.isprintable() else "?" for character in text)

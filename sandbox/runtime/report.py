@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from sandbox.errors import HostError, SandboxError
+from sandbox.quantities import moment
 
 SCHEMA = 1
 
@@ -79,15 +80,10 @@ def of_failure(error: SandboxError, command: Sequence[str], record: bytes) -> Re
         profiles=known["profiles"],
         cwd=known["cwd"],
         settings=msgspec.convert(known["settings"], list[Setting]),
-        ended=_now(),
+        ended=moment(time.time_ns()),
         exit=Exit(error.exit_code),
         error=Failure(str(error), error.cause, error.hint),
     )
-
-
-def _now() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
 
 
 def write(report: Report, directory_fd: int, path: str) -> None:
