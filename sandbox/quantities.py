@@ -10,7 +10,7 @@ import time
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _MOMENT = "%Y-%m-%dT%H:%M:%S"
-UNKNOWN = "–"
+UNKNOWN = "-"
 """What stands for a number that nobody knows."""
 
 

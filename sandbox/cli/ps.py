@@ -9,7 +9,7 @@ import time
 from sandbox.cli.tables import show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import ContainerError, InvalidId, NoSuchContainer, UsageError, describe
-from sandbox.quantities import seconds_of, span
+from sandbox.quantities import UNKNOWN, seconds_of, span
 from sandbox.runtime.state import Place, Record, Status, open_container, state_root
 
 TYPE_CHECKING = False
@@ -68,11 +68,11 @@ class Row:
         command = " ".join(_quoted(word) for word in self.command())
         return (
             self.id,
-            ",".join(self.profiles()) or "-",
-            command or "-",
+            ",".join(self.profiles()) or UNKNOWN,
+            command or UNKNOWN,
             self.status,
             span(now - seconds_of(self.created)),
-            str(self.pid or "-"),
+            str(self.pid or UNKNOWN),
         )
 
     def profiles(self) -> list[str]:
