@@ -314,7 +314,7 @@ void monitor_finish(struct monitor *monitor)
 		if (monitor->failed)
 			kill(monitor->init, SIGKILL);
 		collect(monitor, &status);
-		report_end(&monitor->report);
+		report_end(monitor);
 		while (take_message(monitor))
 			;
 	}

@@ -54,7 +54,8 @@ void report_prepare(struct monitor *monitor)
 {
 	const struct plan_report *op = asked(monitor);
 
-	if (!op || open_directory(&monitor->report, plan_text(monitor->plan, op->path)) == 0)
+	monitor->report.wanted = op != NULL;
+	if (!op || !*plan_text(monitor->plan, op->path) || open_directory(&monitor->report, plan_text(monitor->plan, op->path)) == 0)
 		return;
 	monitor_fail(monitor, OP_REPORT, "open", plan_text(monitor->plan, op->path));
 	close_fd(&monitor->report.directory_fd);
@@ -63,16 +64,23 @@ void report_prepare(struct monitor *monitor)
 
 void report_begin(struct report *report)
 {
-	if (report->directory_fd < 0)
+	if (!report->wanted)
 		return;
 	clock_gettime(CLOCK_REALTIME, &report->began);
 	clock_gettime(CLOCK_MONOTONIC, &report->clock);
 }
 
-void report_end(struct report *report)
+/* Everything inside has ended; its cgroup is still there. */
+void report_end(struct monitor *monitor)
 {
-	if (report->directory_fd >= 0)
-		clock_gettime(CLOCK_MONOTONIC, &report->ended);
+	struct report *report = &monitor->report;
+
+	if (!report->wanted)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &report->ended);
+	report->counted = monitor->registered.cgroup[0] != 0;
+	if (report->counted)
+		figures_read(&report->figures, monitor->registered.cgroup);
 }
 
 static void put_time(struct json *json, const char *member, const struct timespec *time)
@@ -127,7 +135,16 @@ static void put_usage(struct json *json, const struct report *report)
 	json_raw(json, "}");
 }
 
-static int compose(int fd, const struct monitor *monitor, int status)
+static void put_figures(struct json *json, const struct report *report)
+{
+	json_raw(json, ",\"cgroup\":");
+	if (report->counted)
+		figures_put(json, &report->figures);
+	else
+		json_raw(json, "null");
+}
+
+int report_compose(int fd, const struct monitor *monitor, int status)
 {
 	const struct report *report = &monitor->report;
 	struct timespec wall = since(&report->clock, &report->ended), ended = report->began;
@@ -149,6 +166,7 @@ static int compose(int fd, const struct monitor *monitor, int status)
 	put_time(&json, ",\"ended\":", &ended);
 	put_exit(&json, monitor, status);
 	put_usage(&json, report);
+	put_figures(&json, report);
 	json_raw(&json, ",\"error\":null}\n");
 	return json_flush(&json);
 }
@@ -165,7 +183,7 @@ static int write_report(const struct monitor *monitor, int status)
 	cleanup_fd int fd = openat(directory_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	if (!compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
+	if (!report_compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
 		return 0;
 	int error = errno;
 	unlinkat(directory_fd, temporary, 0);

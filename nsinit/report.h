@@ -2,20 +2,29 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#include "figures.h"
 
 struct monitor;
 
 struct report {
-	int directory_fd; /* owned; where the report is to be, or -1: none is asked for */
+	bool wanted; /* the plan has one; whoever keeps a result composes it even if no file is asked for */
+	int directory_fd; /* owned; where the report is to be, or -1: in no file */
 	char name[NAME_MAX + 1]; /* in that directory */
 	struct timespec began, clock; /* when the command was started: the time of day, and a clock that nobody sets */
 	struct timespec ended; /* by that clock */
 	struct rusage usage; /* of all that ended inside */
+	bool counted; /* it had a cgroup, of which there are */
+	struct figures figures;
 };
 
 void report_prepare(struct monitor *monitor);
 void report_begin(struct report *report);
-void report_end(struct report *report);
+void report_end(struct monitor *monitor);
+
+/* The document, of a run that was started and has ended with `status`; only if it is `wanted`. */
+int report_compose(int fd, const struct monitor *monitor, int status);
 void report_write(const struct monitor *monitor, int status);

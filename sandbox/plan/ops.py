@@ -229,7 +229,8 @@ class KeepAbsent(Op):
 class Report(Op):
     """Write a report of the run to `path`; where that fails at the end, say `failure`.
 
-    `record` is JSON without its braces: the members that are known beforehand.
+    With an empty `path` none is written: it is for whoever keeps the result.  `record` is JSON without its braces: the
+    members that are known beforehand.
     """
 
     path: Text

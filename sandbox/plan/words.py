@@ -142,7 +142,7 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ),
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
-    ops.Report: lambda op: f"write a report to {op.path}",
+    ops.Report: lambda op: f"write a report to {op.path}" if op.path else "keep a report",
     ops.TimeLimit: lambda op: (
         f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
     ),

@@ -47,6 +47,85 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
     largest_resident: int = 0
 
 
+class MemoryEvents(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often; those of cgroups that were made inside count, too."""
+
+    high: int | None = None
+    max: int | None = None
+    oom: int | None = None
+    oom_kill: int | None = None
+
+
+class Memory(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes."""
+
+    peak: int | None = None
+    limit: int | None = None
+    high: int | None = None
+    swap_peak: int | None = None
+    swap_limit: int | None = None
+    events: MemoryEvents = MemoryEvents()
+
+
+class Cpu(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds, but for the periods, which are counted."""
+
+    usage: float | None = None
+    user: float | None = None
+    system: float | None = None
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled: float | None = None
+
+
+class Io(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes, and how many requests, of all devices together."""
+
+    read: int | None = None
+    written: int | None = None
+    reads: int | None = None
+    writes: int | None = None
+
+
+class PidsEvents(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a process could not be made."""
+
+    max: int | None = None
+
+
+class Pids(Struct, frozen=True, forbid_unknown_fields=True):
+    """Processes and threads."""
+
+    peak: int | None = None
+    limit: int | None = None
+    events: PidsEvents = PidsEvents()
+
+
+class Stall(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds in which some, or all, of what wanted to run waited (PSI)."""
+
+    some: float | None = None
+    full: float | None = None
+
+
+class Pressure(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was waited for."""
+
+    cpu: Stall = Stall()
+    memory: Stall = Stall()
+    io: Stall = Stall()
+
+
+class Cgroup(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the kernel counted; None is what it does not count here, or, of a limit, that there is none."""
+
+    memory: Memory = Memory()
+    cpu: Cpu = Cpu()
+    io: Io = Io()
+    pids: Pids = Pids()
+    pressure: Pressure = Pressure()
+
+
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the command was not started."""
 
@@ -68,6 +147,7 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ended: str
     exit: Exit
     usage: Usage = Usage()
+    cgroup: Cgroup | None = None
     error: Failure | None = None
 
 
