@@ -100,10 +100,22 @@ static int apply(const struct plan *plan, const struct plan_cgroup *op, int dire
 	return 0;
 }
 
+int cgroup_name(const struct plan *plan, const char *id, char path[PATH_MAX])
+{
+	const struct plan_cgroup *op = (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
+	const char *name = plan_text(plan, op->name);
+
+	if (snprintf(path, PATH_MAX, "%s/%s%s", plan_text(plan, op->parent), plan_text(plan, op->prefix), *name ? name : id) < PATH_MAX)
+		return 0;
+	path[0] = 0;
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
 int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], const char **subject)
 {
 	const struct plan_cgroup *op = (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
-	const char *parent = plan_text(plan, op->parent), *name = plan_text(plan, op->name);
+	const char *parent = plan_text(plan, op->parent);
 
 	static char refused[PATH_MAX]; /* the report is made later */
 
@@ -111,11 +123,8 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], co
 	path[0] = 0;
 	if (make_parents(plan, op, parent) < 0)
 		return -1;
-	if (snprintf(path, PATH_MAX, "%s/%s", parent, *name ? name : id) >= PATH_MAX) {
-		path[0] = 0;
-		errno = ENAMETOOLONG;
+	if (cgroup_name(plan, id, path) < 0)
 		return -1;
-	}
 	*subject = path;
 	bool made = !mkdir(path, 0755);
 	int fd = made || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;

@@ -142,7 +142,8 @@ void container_clean(int parent_fd, const char *id)
 		return;
 	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
 	cleanup_fd int process_fd = container_read_record(&container) < 0 ? -1 : container_process(&container);
-	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container, false) && !container.cgroup[0]) {
+	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container, false) &&
+	    (!container.cgroup[0] || (container.held && !cgroup_remove(container.cgroup)))) {
 		remove_members(&container);
 		unlinkat(parent_fd, id, AT_REMOVEDIR);
 	}

@@ -3,11 +3,17 @@
 #include "inputs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define LONGEST_LINE 4096
 
 static int64_t nanoseconds(struct timespec time)
 {
@@ -38,6 +44,40 @@ static bool kernel_same(const char *expected)
 	return !strcmp(text, expected);
 }
 
+/* What a file of the kernel's says, without the end of its line; nothing where there is none. */
+static void read_line(const char *path, char text[LONGEST_LINE])
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, text, LONGEST_LINE - 1);
+
+	text[length > 0 ? length : 0] = 0;
+	if (length > 0 && text[length - 1] == '\n')
+		text[length - 1] = 0;
+}
+
+static bool words_same(const char *path, const char *expected)
+{
+	char text[LONGEST_LINE];
+
+	read_line(path, text);
+	return !strcmp(text, expected);
+}
+
+static bool cgroup_same(const char *expected)
+{
+	char text[LONGEST_LINE];
+
+	read_line("/proc/self/cgroup", text);
+	for (char *line = text, *next; line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		if (!strncmp(line, "0::", 3))
+			return !strcmp(line + 3, expected);
+	}
+	return !*expected;
+}
+
 static bool input_same(const struct plan *plan, const struct plan_input *input)
 {
 	const char *name = plan_text(plan, input->name);
@@ -59,6 +99,10 @@ static bool input_same(const struct plan *plan, const struct plan_input *input)
 		return !getenv(name);
 	case INPUT_KERNEL:
 		return kernel_same(plan_text(plan, input->value));
+	case INPUT_OWN_CGROUP:
+		return cgroup_same(plan_text(plan, input->value));
+	case INPUT_WORDS:
+		return words_same(name, plan_text(plan, input->value));
 	}
 	return false;
 }

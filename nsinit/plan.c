@@ -109,7 +109,7 @@ static bool inputs_valid(const struct plan *plan)
 
 	for (uint32_t i = 0; i < plan->header->inputs_count; i++)
 		if (!text_valid(plan->header, inputs[i].name) || !text_valid(plan->header, inputs[i].value) ||
-		    inputs[i].kind < INPUT_FILE || inputs[i].kind > INPUT_KERNEL)
+		    inputs[i].kind < INPUT_FILE || inputs[i].kind > INPUT_WORDS)
 			return false;
 	return true;
 }

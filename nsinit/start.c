@@ -131,17 +131,25 @@ static char **first_arguments(const struct monitor *monitor, char number[16])
 	return argv;
 }
 
+/* Should we be killed, whoever cleans up has to know what to look into: of a sandbox before the cgroup is there, whose name
+ * nobody else gives.  That of a container may be another's, and is written down when it is known not to be. */
 static int make_cgroup(struct monitor *monitor)
 {
+	struct container *container = monitor->container ? monitor->container : &monitor->registered;
 	const char *subject;
 
-	if (!monitor->container || monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP))
+	if (monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP))
 		return -1;
-	int fd = cgroup_make(monitor->plan, monitor->container->id, monitor->container->cgroup, &subject);
+	if (container->held && (cgroup_name(monitor->plan, container->id, container->cgroup) < 0 ||
+				container_record(container, monitor->plan, monitor->command) < 0)) {
+		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
+		container->cgroup[0] = 0;
+		return -1;
+	}
+	int fd = cgroup_make(monitor->plan, container->id, container->cgroup, &subject);
 	if (fd < 0)
 		monitor_fail(monitor, OP_CGROUP, "cgroup", subject);
-	/* Should we be killed, whoever cleans up has to know what to look into. */
-	else if (container_record(monitor->container, monitor->plan, monitor->container->held ? monitor->command : NULL) < 0)
+	else if (!container->held && container_record(container, monitor->plan, NULL) < 0)
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	return fd;
 }

@@ -209,7 +209,7 @@ def _controller(name: str) -> Callable[[], str]:
     return controller
 
 
-for _name in ("cpu", "memory", "pids"):
+for _name in ("cpu", "hugetlb", "io", "memory", "pids"):
     PROBES[f"cgroup_{_name}"] = _controller(_name)
 
 

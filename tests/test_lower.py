@@ -12,7 +12,7 @@ from sandbox.kernel.probe.distribution import install
 from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
 from sandbox.lower.seccomp import keeps_keyrings_out
-from sandbox.plan.ops import Flag, Step, Sysctl
+from sandbox.plan.ops import Cgroup, Flag, Step, Sysctl
 from sandbox.plan.words import describe
 from sandbox.spec.runtime import Seccomp, Spec, Syscall, decode, encode
 
@@ -208,7 +208,67 @@ def test_a_range_without_newuidmap_says_what_to_install() -> None:
     assert caught.value.hint == install("newuidmap")
 
 
-def test_a_limit_that_is_not_in_force_is_said() -> None:
-    steps = lowered({"linux.resources": {"memory": {"limit": 1 << 30}}})
+DELEGATED = HOST.replace(
+    cgroup="/job/main",
+    cgroup_root="/cg",
+    cgroup_top="/cg/job",
+    controllers=("memory", "hugetlb"),
+    offered=("memory", "hugetlb"),
+    unmanaged=True,
+    enabled=("memory",),
+    files=frozenset({"memory.max"}),
+)
+LIMITED: dict[str, Any] = {"linux.resources": {"memory": {"limit": 1 << 30}, "pids": {"limit": 9}}}
 
-    assert "warning: config.json: linux.resources.memory: is not in force yet" in describe(steps[0].op)
+
+def test_a_limit_is_a_cgroup_beside_ours() -> None:
+    words = text(lowered({"linux.resources": {"memory": {"limit": 1 << 30}}}, DELEGATED))
+
+    assert (
+        "make the cgroup /cg/job/sandbox-ID, with memory.max=1073741824  < config.json: linux.resources.memory.limit"
+        in words
+    )
+    assert "is not in force" not in words
+
+
+def test_what_is_met_is_in_force_beside_what_is_not() -> None:
+    words = text(lowered(LIMITED, DELEGATED))
+
+    assert "with memory.max=1073741824  <" in words
+    assert "warning: config.json: linux.resources.pids.limit: is not in force: the controller pids is not" in words
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"unmanaged": False}, {"cgroup": ""}, {"cgroup_root": ""}, {"cgroup_top": ""}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_where_none_can_be_made_each_limit_is_said(changes: dict[str, Any]) -> None:
+    words = text(lowered(LIMITED, DELEGATED.replace(**changes)))
+
+    assert words.count(": is not in force: there is no cgroup for it") == 2
+    assert words.count("  hint: ") == 1
+    assert "make the cgroup" not in words
+
+
+def test_a_file_that_this_kernel_has_not_is_said() -> None:
+    changes = {"linux.resources": {"unified": {"memory.high": "1", "memory.max": "2"}}}
+    words = text(lowered(changes, DELEGATED))
+
+    assert "linux.resources.unified.memory.high: is not in force: this kernel has no memory.high" in words
+    assert "with memory.max=2  <" in words
+
+
+def test_strict_refuses_what_is_not_in_force() -> None:
+    with pytest.raises(SpecError, match=r"annotations.strict: not in force: .*\.pids\.limit$") as caught:
+        lowered({**LIMITED, "annotations": {"dev.sandbox.strict": "true"}}, DELEGATED)
+
+    assert caught.value.hint
+
+
+def test_a_report_counts_what_can_be_counted() -> None:
+    report = {"annotations": {"dev.sandbox.report": "/r.json"}}
+    (step,) = (step for step in lowered(report, DELEGATED) if isinstance(step.op, Cgroup))
+
+    assert (step.op.controllers, step.op.settings) == (("memory",), ())
+    assert not [step for step in lowered({}, DELEGATED) if isinstance(step.op, Cgroup)]

@@ -98,25 +98,6 @@ def test_the_time_limit(sandbox: Sandbox, out: Path) -> None:
     assert setting(report, "limits.timeout") == ("0.3", "--timeout 300ms", True, "")
 
 
-def test_what_is_not_in_force_is_said(sandbox: Sandbox, project: Path, out: Path) -> None:
-    text = f'extends = "build"\n[report]\nfile = "{out}"\n[limits]\nmemory = "1G"\ncpus = 1.5\npids = 9\n'
-    (project / "p.toml").write_text(text + "rlimits = { nofile = { soft = 64, hard = 128 } }\n")
-    sandbox("run", "-p", "./p.toml", "true", check=True)
-    report = read(out)
-
-    why = "is not in force yet"
-    assert report.profiles == ["./p.toml"]
-    assert setting(report, "limits.memory") == (str(1 << 30), "./p.toml:5: limits.memory", False, why)
-    assert setting(report, "limits.cpus") == ("1.5", "./p.toml:6: limits.cpus", False, why)
-    assert setting(report, "limits.pids") == ("9", "./p.toml:7: limits.pids", False, why)
-    assert setting(report, "limits.rlimits.nofile") == ("64:128", "./p.toml:8: limits.rlimits.nofile", True, "")
-    assert [entry.name for entry in report.settings if not entry.enforced] == [
-        "limits.memory",
-        "limits.cpus",
-        "limits.pids",
-    ]
-
-
 WORDS = [
     *(b'"', b"\\", b'"],"exit":{"status":0},"x":["', b"\n\r\t\b\f\x01\x1f\x7f", b"</script>", b"\\u0041", b""),
     *("ä€😀\u2028\u00a0".encode(), "\U0010ffff\ufffd\ud7ff\ue000".encode()),

@@ -88,32 +88,6 @@ def test_init(sandbox: Sandbox, project: Path, option: str, pid: str) -> None:
     assert sandbox("run", "-p", "./p.toml", option, "sh", "-c", "echo $$").stdout == f"{pid}\n"
 
 
-LIMITS = 'extends = "build"\n[limits]\nmemory = "1G"\npids = 9\n'
-
-
-def test_a_limit_that_cannot_be_had_is_said(sandbox: Sandbox, project: Path) -> None:
-    (project / "p.toml").write_text(LIMITS)
-    result = sandbox("run", "-p", "./p.toml", "echo", "ran")
-
-    assert result.stdout == "ran\n"
-    assert "warning: ./p.toml:3: limits.memory: is not in force yet" in result.stderr
-    assert "warning: ./p.toml:4: limits.pids: is not in force yet" in result.stderr
-
-
-@pytest.mark.parametrize("by", ["option", "profile"])
-def test_strict_refuses_and_names_each(sandbox: Sandbox, project: Path, by: str) -> None:
-    (project / "p.toml").write_text(LIMITS + ("strict = true\n" if by == "profile" else ""))
-    options = ["--strict"] if by == "option" else []
-    result = sandbox("run", "-p", "./p.toml", *options, "touch", "ran")
-
-    where = "--strict" if by == "option" else "./p.toml:5: limits.strict"
-    message = f"sandbox: {where}: not in force yet: ./p.toml:3: limits.memory, ./p.toml:4: limits.pids\n"
-    assert result.returncode == 125
-    assert result.stderr.startswith(message)
-    assert "limits.rlimits" in result.stderr
-    assert not (project / "ran").exists()
-
-
 def test_strict_has_nothing_against_what_is_in_force(sandbox: Sandbox, project: Path) -> None:
     (project / "p.toml").write_text('extends = "build"\n[limits]\nrlimits = { nofile = 64 }\ntimeout = "1h"\n')
     result = sandbox("run", "-p", "./p.toml", "--strict", "sh", "-c", "ulimit -n")

@@ -1,4 +1,8 @@
-"""Which part of the cgroup v2 hierarchy is the caller's: cgroups(7), "Cgroups delegation"."""
+"""Which part of the cgroup v2 hierarchy is the caller's: cgroups(7), "Cgroups delegation".
+
+What systemd has given away it marks by an extended attribute, https://systemd.io/CGROUP_DELEGATION; where it has marked
+nothing, the units are its own, whoever owns their directories.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from sandbox.plan.inputs import Inputs
@@ -14,20 +19,103 @@ USUAL_MOUNT = "/sys/fs/cgroup"
 
 
 def look_at(parent: str, own: str, inputs: Inputs) -> dict[str, Any]:
-    """Return the facts cgroup, cgroup_root, cgroup_top, controllers and bfq of `sandbox.lower.host.Host`.
+    """Return the facts cgroup, cgroup_root, cgroup_top, controllers, offered, obstacle and bfq of
+    `sandbox.lower.host.Host`.
 
     `own` is the cgroup that we are in, `parent` (`sandbox.lower.cgroup.parent`) that in which the container's is to be.
     """
     root = mount_point()
-    top, controllers = delegated(root, parent, own, inputs) if root and own and parent else ("", ())
+    top, offered = delegated(root, parent, own, inputs) if root and own and parent else ("", ())
+    controllers, obstacle = _usable(f"{root}{parent}".rstrip("/"), top, offered)
     return {
         "cgroup": own,
         "cgroup_root": root,
         "cgroup_top": top,
         "controllers": controllers,
+        "offered": offered,
+        "obstacle": obstacle,
         # Where the scheduler of block devices that knows weights is loaded, every cgroup with `io` has the file.
         "bfq": "io" in controllers and os.path.exists(f"{top}/io.bfq.weight"),
     }
+
+
+def look_around(parent_of: Callable[[str], str], inputs: Inputs) -> dict[str, Any]:
+    """Return the facts of `look_at`, and unmanaged, enabled and files, for a sandbox that we start.
+
+    `parent_of` (`sandbox.lower.cgroup.parent`) says in which cgroup that of the sandbox is to be, from our own.
+    """
+    own = inputs.own_cgroup()
+    parent = parent_of(own)
+    facts = look_at(parent, own, inputs)
+    root, top = facts["cgroup_root"], facts["cgroup_top"]
+    directory = f"{root}{own}".rstrip("/")
+    if top:
+        inputs.words(f"{top}/cgroup.controllers")
+    if facts["obstacle"]:
+        inputs.awaited(facts["obstacle"])  # gone as soon as a process is: nothing is kept
+    # A cgroup beside ours has the files that ours has.
+    enabled = inputs.words(f"{directory}/cgroup.controllers").split() if root and own not in ("", "/") else []
+    return {
+        **facts,
+        "unmanaged": bool(top) and is_unmanaged(root, parent),
+        "enabled": tuple(enabled),
+        "files": frozenset(os.listdir(directory)) if enabled else frozenset(),
+    }
+
+
+def is_unmanaged(root: str, parent: str) -> bool:
+    """Is it not systemd's business which cgroups there are in `parent`?
+
+    So it is in what was delegated to a unit; and where no unit is in sight.  The user manager has its part delegated, too,
+    and manages it.
+    """
+    parts = [part for part in parent.split("/") if part]
+    while parts:
+        name = parts[-1]
+        if _is_delegated("/".join([root, *parts])):
+            return not (name.endswith(".slice") or (name.startswith("user@") and name.endswith(".service")))
+        if name.endswith((".slice", ".service", ".scope")):
+            return False
+        parts.pop()
+    return True
+
+
+def _is_delegated(path: str) -> bool:
+    try:
+        return os.getxattr(path, "user.delegate") == b"1"
+    except OSError:
+        return False
+
+
+def _usable(parent: str, top: str, offered: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return those of `offered`, the controllers of `top`, that can be had in a cgroup in `parent`; and the directory, "" if
+    there is none, where others cannot be enabled: a cgroup with processes in it shares nothing out."""
+    usable, obstacle, path = offered, "", top
+    waiting = [part for part in parent[len(top) :].split("/") if part][::-1]
+    while path and usable and os.path.isdir(path):
+        enabled = _words(f"{path}/cgroup.subtree_control").split()
+        lacking = [controller for controller in usable if controller not in enabled]
+        if lacking and not _shares_out(path):
+            usable, obstacle = tuple(controller for controller in usable if controller in enabled), path
+        if not waiting:
+            break
+        path = f"{path}/{waiting.pop()}"
+    return usable, obstacle
+
+
+def _shares_out(path: str) -> bool:
+    """Can controllers be enabled below the cgroup?  Of the hierarchy's root, which alone has no type, always."""
+    if not os.access(f"{path}/cgroup.subtree_control", os.W_OK):
+        return False
+    return not os.path.exists(f"{path}/cgroup.type") or not _words(f"{path}/cgroup.procs")
+
+
+def _words(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def own_cgroup() -> str:

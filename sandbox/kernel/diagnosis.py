@@ -73,6 +73,8 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
         )
     if kind == "Report" and number == errno.ELOOP:
         return Cause(why="it is a symlink, through which no report is written", cure="name the file that it leads to")
+    if kind == "Cgroup":
+        return _no_cgroup(number, subject)
     if kind == "SetHostname" and number == errno.EINVAL:
         return Cause(cure="use at most 64 bytes")
     if kind == "SetRlimit" and number == errno.EPERM:
@@ -81,6 +83,17 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
         return Cause(cure="a nice value below the caller's own cannot be had without root")
     if number in (errno.EPERM, errno.EACCES):
         return namespaces.why_no_rights(number)
+    return UNKNOWN
+
+
+def _no_cgroup(number: int, subject: str) -> Cause:
+    if number == errno.EBUSY and subject.startswith("/"):
+        return Cause(
+            why="there are processes in a cgroup of that name, which another sandbox may have made",
+            cure=f"give the sandbox another name, or end what is in there: echo 1 >{subject}/cgroup.kill",
+        )
+    if number in (errno.ENOENT, errno.EACCES):
+        return Cause(why="what is delegated to you has changed", cure="start it again")
     return UNKNOWN
 
 

@@ -1,4 +1,8 @@
-"""Where a container's cgroup is, and what is set in it."""
+"""Where a container's, or a sandbox's, cgroup is, and what is set in it.
+
+A container's settings are in force, or it does not start.  Of a sandbox, a limit that cannot be had is said, and an error
+only where it is asked to be strict.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +15,29 @@ from sandbox.spec.annotations import annotation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sandbox.lower.host import Case
+    from sandbox.lower.host import Case, Host, Origins
+    from sandbox.spec.runtime import Spec
 
-# What a sandbox without a cgroup can have instead.
-_CURES = {
-    "memory": "limits.rlimits = { as = BYTES } limits each process",
-    "cpu": "process.nice = 10 leaves the others their time",
-    "pids": "limits.rlimits = { nproc = N } limits all your processes together",
-}
+PREFIX = "sandbox-"
+"""A sandbox's cgroup is called this, and its id."""
 
-
-def notices(case: Case) -> list[Step]:
-    """Say of each limit of a sandbox that is asked for and not in force."""
-    resources = case.linux.resources
-    if resources is not None:
-        for key in ("block_io", "hugepage_limits", "network", "rdma", "unified"):
-            if getattr(resources, key):
-                raise SpecError("is not supported", where=case.origins[f"linux.resources.{key}"], hint="leave it out")
-    if case.linux.cgroups_path:
-        raise SpecError("is not supported", where=case.origins["linux.cgroupsPath"], hint="leave it out")
-    places = [place for place, _, _ in asked(case)]
-    cures = [_CURES[place.rpartition(".")[2]] for place in places]
-    if places and annotation(case.spec, "strict") == "true":
-        raise SpecError(
-            f"not in force yet: {', '.join(case.origins[place] for place in places)}",
-            where=case.origins["annotations.strict"],
-            hint="\n".join(cures),
-        )
-    return [
-        Step(Notice(text=f"warning: {case.origins[place]}: {NOT_IN_FORCE}\n  hint: {cure}"), case.origins[place])
-        for place, cure in zip(places, cures, strict=True)
-    ]
+WATCHED = ("cpu", "io", "memory", "pids")
+"""What is counted, where it can be, of a sandbox that is looked after."""
 
 
-NOT_IN_FORCE = "is not in force yet"
+class Verdict:
+    """A setting of a sandbox, and why it is not in force; `why` is empty where it is."""
+
+    __slots__ = ("cause", "cure", "setting", "why")
+
+    def __init__(self, setting: Setting, why: str = "", cause: str = "", cure: str = "") -> None:
+        self.setting = setting
+        self.why = why
+        self.cause = cause
+        self.cure = cure
 
 
-def asked(case: Case) -> list[tuple[str, str, str]]:
-    """Return place in the spec, key and value of each limit of a sandbox that would need a cgroup."""
-    resources = case.linux.resources
-    found = []
-    if resources is not None and resources.memory:
-        found.append(("linux.resources.memory", "limits.memory", str(resources.memory.limit)))
-    if resources is not None and resources.cpu:
-        quota, period = resources.cpu.quota, resources.cpu.period
-        found.append(("linux.resources.cpu", "limits.cpus", f"{quota / period:g}" if quota and period else "?"))
-    if resources is not None and resources.pids:
-        found.append(("linux.resources.pids", "limits.pids", str(resources.pids.limit)))
-    return found
+# --- where ---
 
 
 def place(path: str, own: str) -> tuple[str, str]:
@@ -94,6 +73,16 @@ def parent(path: str, own: str) -> str:
         return ""
 
 
+def parent_of_sandbox(own: str) -> str:
+    """Return where that of a sandbox is, which stands beside our own."""
+    return parent("", own) if own else ""
+
+
+def way(host: Host) -> str:
+    """Return how a sandbox comes to its cgroup: "direct", or "none" where it has none."""
+    return "direct" if host.cgroup_root and host.cgroup and host.cgroup_top and host.unmanaged else "none"
+
+
 def _place(case: Case) -> tuple[str, str]:
     try:
         return place(case.linux.cgroups_path, case.host.cgroup)
@@ -101,11 +90,107 @@ def _place(case: Case) -> tuple[str, str]:
         raise SpecError(str(error), where=case.origins["linux.cgroupsPath"], hint=error.hint) from None
 
 
+# --- what ---
+
+
 def wanted(case: Case) -> list[Setting]:
-    """Return what the container's resources come to."""
-    if case.linux.resources is None:
+    """Return what the resources come to."""
+    return _settings(case.spec, case.origins, bfq=case.host.bfq)
+
+
+def _settings(spec: Spec, origins: Origins, *, bfq: bool) -> list[Setting]:
+    resources = spec.linux.resources if spec.linux is not None else None
+    if resources is None:
         return []
-    return settings(case.linux.resources, lambda place: case.origins[f"linux.resources.{place}"], bfq=case.host.bfq)
+    return settings(resources, lambda place: origins[f"linux.resources.{place}"], bfq=bfq)
+
+
+def needs_cgroup(spec: Spec, origins: Origins) -> bool:
+    """Is a sandbox one that has a cgroup, where it can have one?  Without limits, for what can be counted in it."""
+    return is_watched(spec) or bool(_settings(spec, origins, bfq=False))
+
+
+def is_watched(spec: Spec) -> bool:
+    """Will somebody ask how much it uses?"""
+    return bool(annotation(spec, "report")) or annotation(spec, "detached") == "true"
+
+
+# --- a sandbox's ---
+
+
+def sandbox(case: Case) -> list[Step]:
+    """Give the sandbox a cgroup of its own, if it needs one; say of each limit that it cannot have.
+
+    Raises SpecError for such a limit where it is to be strict.
+    """
+    if case.linux.cgroups_path:
+        raise SpecError("is not supported", where=case.origins["linux.cgroupsPath"], hint="leave it out")
+    if not needs_cgroup(case.spec, case.origins):
+        return []
+    unmet = [verdict for verdict in verdicts(case) if verdict.why]
+    if unmet and annotation(case.spec, "strict") == "true":
+        raise SpecError(
+            f"not in force: {', '.join(dict.fromkeys(_origin(case, verdict.setting) for verdict in unmet))}",
+            where=case.origins["annotations.strict"],
+            cause="; ".join(dict.fromkeys(verdict.cause or verdict.why for verdict in unmet)),
+            hint="\n".join(dict.fromkeys(verdict.cure for verdict in unmet if verdict.cure)),
+        )
+    return [*_notices(case, unmet), *_made(case)]
+
+
+def verdicts(case: Case) -> list[Verdict]:
+    """Return what is asked for, each with why it is not in force."""
+    if case.verdicts is None:
+        case.verdicts = [_judge(case, setting) for setting in wanted(case)]
+    return case.verdicts
+
+
+def _judge(case: Case, setting: Setting) -> Verdict:
+    host, controller = case.host, setting.controller
+    if way(host) == "none":
+        return Verdict(setting, "there is no cgroup for it", *_cause(case, ""))
+    if controller and controller not in host.controllers:
+        return Verdict(setting, f"the controller {controller} is not delegated to you", *_cause(case, controller))
+    if controller in host.enabled and setting.file not in host.files:
+        return Verdict(setting, f"this kernel has no {setting.file}", "", "leave it out, or boot a kernel that has it")
+    return Verdict(setting)
+
+
+def _origin(case: Case, setting: Setting) -> str:
+    return case.origins[f"linux.resources.{setting.place}"]
+
+
+def _notices(case: Case, unmet: list[Verdict]) -> list[Step]:
+    """Say each limit once; of several with one reason, that stands with the last."""
+    said = {_origin(case, verdict.setting): verdict for verdict in unmet}
+    last = {(verdict.cause, verdict.cure): verdict for verdict in said.values()}
+    found = []
+    for origin, verdict in said.items():
+        text = f"warning: {origin}: is not in force: {verdict.why}"
+        if last[verdict.cause, verdict.cure] is verdict:
+            text += f"\n  cause: {verdict.cause}" if verdict.cause else ""
+            text += "".join(f"\n  hint: {line}" for line in verdict.cure.splitlines())
+        found.append(Step(Notice(text=text), origin))
+    return found
+
+
+def _made(case: Case) -> list[Step]:
+    host = case.host
+    met = [verdict.setting for verdict in verdicts(case) if not verdict.why]
+    if way(host) == "none" or not (met or is_watched(case.spec)):
+        return []
+    counted = [name for name in WATCHED if name in host.controllers] if is_watched(case.spec) else []
+    operation = Cgroup(
+        parent=normpath(host.cgroup_root + parent_of_sandbox(host.cgroup)),
+        prefix=PREFIX,
+        top=host.cgroup_top,
+        controllers=tuple(dict.fromkeys([*(setting.controller for setting in met if setting.controller), *counted])),
+        settings=tuple(str(setting) for setting in met),
+    )
+    return [Step(operation, _origin(case, met[0]) if met else case.origins["annotations.report"])]
+
+
+# --- a container's ---
 
 
 def cgroup(case: Case) -> list[Step]:
@@ -129,7 +214,7 @@ def cgroup(case: Case) -> list[Step]:
             why, cure = _cause(case, setting.controller)
             raise SpecError(
                 f"the controller {setting.controller} is not delegated to you",
-                where=case.origins[f"linux.resources.{setting.place}"],
+                where=_origin(case, setting),
                 cause=why,
                 hint=cure,
             )
@@ -145,9 +230,14 @@ def cgroup(case: Case) -> list[Step]:
 
 def _cause(case: Case, controller: str) -> tuple[str, str]:
     """Return why there is no cgroup, or not this controller, on the host where we are, and what to do."""
-    from sandbox.kernel.probe.cgroup import why_missing, why_none  # late: for a refusal alone
+    from sandbox.kernel.probe import cgroup as probe  # late: for a refusal alone
 
-    cause = why_missing(case.host.cgroup_top, [controller]) if controller else why_none()
+    if not controller:
+        cause = probe.why_none()
+    elif controller in case.host.offered:
+        cause = probe.why_not_enabled(case.host.obstacle)
+    else:
+        cause = probe.why_missing(case.host.cgroup_top, [controller])
     return cause.why, cause.cure
 
 

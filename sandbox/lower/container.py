@@ -89,7 +89,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
     terminal, origins = case.origins["process.terminal"], case.origins
     late = bool(case.process.no_new_privileges)
     return (
-        *cgroup.notices(case),
+        *cgroup.sandbox(case),
         *namespaces.namespaces(case),
         *hooks.hooks(case),
         record.container(case),

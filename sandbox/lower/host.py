@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.kernel.paths import Node
+    from sandbox.lower.cgroup import Verdict
     from sandbox.spec.runtime import Process, Spec
 
 
@@ -31,11 +32,15 @@ class Host:
         "cgroup_top",
         "controllers",
         "devices",
+        "enabled",
+        "files",
         "gid",
         "gid_map",
         "newgidmap",
         "newuidmap",
         "nodes",
+        "obstacle",
+        "offered",
         "own_namespaces",
         "selinux",
         "setgroups",
@@ -43,6 +48,7 @@ class Host:
         "state_dir",
         "uid",
         "uid_map",
+        "unmanaged",
     )
 
     def __init__(
@@ -62,6 +68,11 @@ class Host:
         cgroup_root: str = "",
         cgroup_top: str = "",
         controllers: tuple[str, ...] = (),
+        offered: tuple[str, ...] = (),
+        obstacle: str = "",
+        unmanaged: bool = False,
+        enabled: tuple[str, ...] = (),
+        files: frozenset[str] = frozenset(),
         bfq: bool = False,
         setgroups: bool = True,
         own_namespaces: frozenset[str] = frozenset(),
@@ -87,7 +98,13 @@ class Host:
         # The directory nearest to the hierarchy's root that is ours to make cgroups in, on the way to where the
         # container's is to be (`cgroup.place`); empty where there is none.
         self.cgroup_top = cgroup_top
-        self.controllers = controllers  # that can be enabled below `cgroup_top`
+        self.controllers = controllers  # that can be had in a cgroup at that place
+        self.offered = offered  # that `cgroup_top` has
+        self.obstacle = obstacle  # the directory in which the others of them cannot be enabled; or empty
+        # Of a sandbox: are cgroups at that place nobody's business but ours?  Those of systemd's are to be asked for.
+        self.unmanaged = unmanaged
+        self.enabled = enabled  # the controllers of our own cgroup; one beside it has the same
+        self.files = files  # in our own cgroup's directory
         self.bfq = bfq  # is a block device's weight its scheduler's, io.bfq.weight?
         self.setgroups = setgroups  # may setgroups(2) be called in our user namespace?
         self.own_namespaces = own_namespaces  # those of linux.namespaces[].path that we are members of ourselves
@@ -131,7 +148,7 @@ class Case:
     container (`is_container`) is what its spec says, beneath an engine that answers for it.
     """
 
-    __slots__ = ("call", "host", "is_container", "linux", "namespaces", "origins", "process", "spec")
+    __slots__ = ("call", "host", "is_container", "linux", "namespaces", "origins", "process", "spec", "verdicts")
 
     def __init__(
         self, spec: Spec, host: Host, origins: Origins, call: Call | None = None, process: Process | None = None
@@ -145,6 +162,7 @@ class Case:
         self.origins = origins
         self.is_container = call is not None
         self.call = call or Call()
+        self.verdicts: list[Verdict] | None = None  # `cgroup.verdicts`, once they are known
         self.namespaces = {entry.type: entry.path for entry in spec.linux.namespaces}  # path "": a new one
 
     def has(self, kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.lower.cgroup import NOT_IN_FORCE, asked
+from sandbox.lower.cgroup import verdicts
 from sandbox.lower.record import json_value
 from sandbox.plan.ops import Report, Step, TimeLimit
 from sandbox.spec.annotations import annotation, texts
@@ -88,5 +88,24 @@ def _settings(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
         )
     for row in rows:
         yield (*row, True, "")
-    for place, key, value in asked(case):
-        yield (key, value, origins[place], False, NOT_IN_FORCE)
+    yield from _limits(case)
+
+
+# The word of a profile for what is asked for in a place below linux.resources.
+_KEYS = {
+    "memory.limit": "limits.memory",
+    "cpu.quota": "limits.cpus",
+    "pids.limit": "limits.pids",
+}
+
+
+def _limits(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
+    # One limit may be several settings.
+    rows = {verdict.setting.place: verdict for verdict in verdicts(case)}
+    for place, verdict in rows.items():
+        where = case.origins[f"linux.resources.{place}"]
+        asked = verdict.setting.value
+        if place == "cpu.quota":
+            quota, _, period = asked.partition(" ")
+            asked = f"{int(quota) / int(period):g}" if quota.isdigit() else quota
+        yield (_KEYS.get(place, f"linux.resources.{place}"), asked, where, not verdict.why, verdict.why)

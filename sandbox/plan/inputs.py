@@ -19,6 +19,10 @@ LARGEST_FILE = 1 << 20
 """What is read here was written by hand; more than this is a mistake, or an attack on our memory."""
 
 
+LONGEST_LINE = 4096
+"""Of a file of the kernel's."""
+
+
 class InputKind:
     """How an input is compared; the numbers are part of the plan's format."""
 
@@ -29,6 +33,8 @@ class InputKind:
     ENVIRONMENT = 5  # a variable and its value
     UNSET = 6  # a variable that is not set
     KERNEL = 7  # release and version of the kernel, as uname(2) says
+    OWN_CGROUP = 8  # the cgroup that we are in, cgroups(7): what /proc/self/cgroup says behind "0::"
+    WORDS = 9  # what a file of the kernel's, of one short line and without times, says
 
 
 class Input:
@@ -160,11 +166,37 @@ class Inputs:
         """Write down that `path` is still to be made: the plan is for this run alone."""
         self._note(Input(InputKind.NODE, path))
 
+    def own_cgroup(self) -> str:
+        """Return the cgroup that we are in, from the hierarchy's root: "/a/b"; "" where there is none."""
+        lines = _kernel_file("/proc/self/cgroup").split("\n")
+        found = next((line[len("0::") :] for line in lines if line.startswith("0::")), "")
+        self._note(Input(InputKind.OWN_CGROUP, "", found))
+        return found
+
+    def words(self, path: str) -> str:
+        """Return the line in a file of the kernel's, without its end; "" where there is none."""
+        found = _kernel_file(path).removesuffix("\n")
+        self._note(Input(InputKind.WORDS, path, found))
+        return found
+
     def kernel(self) -> str:
         """Return the kernel's release."""
         names = os.uname()
         self._note(Input(InputKind.KERNEL, "", f"{names.release} {names.version}"))
         return names.release
+
+
+def _kernel_file(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.fsdecode(os.read(descriptor, LONGEST_LINE))
+    except OSError:  # ENODEV: a cgroup that was just removed
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _entry(kind: int, path: str, status: os.stat_result) -> Input:

@@ -162,7 +162,7 @@ class JoinNamespace(Op):
 
 @op(0x09, MONITOR)
 class Cgroup(Op):
-    """Make the cgroup `parent`/`name` (the id, where `name` is empty), and start the first process in it.
+    """Make the cgroup `parent`/`prefix``name` (the id, where `name` is empty), and start the first process in it.
 
     `parent` is a directory of a cgroup2 mount; what is missing of it is made.  A setting is `file=value`; the files of
     controllers that `controllers` names are enabled on the way down, where `top`, the first directory that is ours,
@@ -171,6 +171,7 @@ class Cgroup(Op):
 
     parent: Text
     name: Text = ""
+    prefix: Text = ""
     top: Text = ""
     controllers: Texts = ()
     settings: Texts = ()

@@ -96,7 +96,7 @@ def _device(op: ops.BindDevice) -> str:
 
 def _cgroup(op: ops.Cgroup) -> str:
     settings = f", with {', '.join(op.settings)}" if op.settings else ""
-    return f"make the cgroup {op.parent}/{op.name or 'ID'}{settings}"
+    return f"make the cgroup {op.parent}/{op.prefix}{op.name or 'ID'}{settings}"
 
 
 def _hook(op: ops.Hook) -> str:

@@ -243,7 +243,7 @@ class _Expander(Eye):
         )
         linux.uid_mappings = self._id_map("uid", self.request.uid)
         linux.gid_mappings = self._id_map("gid", self.request.gid)
-        for part, key in (("memory", "memory"), ("cpu", "cpus"), ("pids", "pids")):
+        for part, key in (("memory.limit", "memory"), ("cpu.quota", "cpus"), ("pids.limit", "pids")):
             self._note(f"linux.resources.{part}", "limits", key)
         return linux
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from sandbox.errors import printable
+from sandbox.kernel import delegation
 from sandbox.kernel.state import state_dir
+from sandbox.lower.cgroup import needs_cgroup, parent_of_sandbox
 from sandbox.lower.container import lower
 from sandbox.lower.host import Host, Origins
 from sandbox.plan.encode import Plan
@@ -34,6 +36,7 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
     state = state_dir(inputs)
     expansion = expand(request, inputs, state_dir=state, layered=layered)
     linux = expansion.spec.linux
+    origins = Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
     ranges = linux is not None and len(linux.uid_mappings) > 1
     host = Host(
         uid=request.uid,
@@ -43,10 +46,10 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
         newgidmap=helper("newgidmap", inputs) if ranges else "",
         # The first part of the key, nsinit/launch.c; without one nothing is kept.
         build=key.partition(b"\0")[0].decode(),
+        # Of a sandbox without one, nothing of that is asked, neither now nor when its plan is used again.
+        **(delegation.look_around(parent_of_sandbox, inputs) if needs_cgroup(expansion.spec, origins) else {}),
     )
-    steps = lower(
-        expansion.spec, host, Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
-    )
+    steps = lower(expansion.spec, host, origins)
     # In the plan, so that they are said at each run, also by a plan that was kept.
     notes = tuple(Step(Notice(text=f"note: {printable(note)}"), "note") for note in expansion.notes)
     return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), (*notes, *steps)), state)

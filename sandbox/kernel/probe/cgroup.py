@@ -140,6 +140,20 @@ def why_missing(top: str, missing: list[str]) -> Cause:
     )
 
 
+def why_not_enabled(directory: str) -> Cause:
+    """Return why controllers that `directory` has cannot be enabled in it."""
+    if os.access(f"{directory}/cgroup.subtree_control", os.W_OK):
+        return Cause(
+            why=f"{directory} has processes in it, and so shares nothing out, cgroups(7), no internal processes",
+            cure=f"move them one down: mkdir {directory}/main && for p in $(cat {directory}/cgroup.procs);"
+            f" do echo $p >{directory}/main/cgroup.procs; done",
+        )
+    return Cause(
+        why=f"{directory}/cgroup.subtree_control is not yours to write to",
+        cure=f"as root: chown $USER {directory}/cgroup.subtree_control",
+    )
+
+
 def _places() -> dict[str, str]:
     """Return where each controller is, by /proc/cgroups (cgroups(7)): v1, v2 or disabled."""
     found = {}

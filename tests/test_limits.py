@@ -1,0 +1,230 @@
+"""A sandbox's cgroup: where it is, when there is one, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cgroup_world import Nested, beside, nested
+from conftest import Sandbox
+from needs import needs
+
+from sandbox.plan.encode import decode
+from sandbox.plan.inputs import InputKind
+from sandbox.plan.ops import Cgroup
+
+__all__ = ["nested"]  # a fixture
+
+pytestmark = needs("userns", "cgroup2", "cgroup_hugetlb")
+
+HUGE = 'extends = "build"\n[oci.linux.resources]\nhugepageLimits = [{ pageSize = "2MB", limit = 4194304 }]\n'
+WAIT = ("sh", "-c", "echo up > ready; read line")
+
+
+@pytest.fixture
+def profile(project: Path) -> str:
+    (project / "p.toml").write_text(HUGE)
+    return "./p.toml"
+
+
+def start(sandbox: Sandbox, project: Path, *words: str) -> subprocess.Popen[str]:
+    process = sandbox.popen("run", "--name", "box", *words, *WAIT, stdin=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while not (project / "ready").exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, stderr = process.communicate("\n", timeout=20)
+    assert process.returncode == 0, stderr
+    return stderr
+
+
+def plan_of(runtime_dir: Path) -> tuple[set[int], list[Cgroup]]:
+    """Return the kinds of inputs of the only kept plan, and its cgroups."""
+    (path,) = (runtime_dir / "sandbox/plans").glob("*.plan")
+    plan = decode(path.read_bytes())
+    return {entry.kind for entry in plan.inputs}, [step.op for step in plan.steps if isinstance(step.op, Cgroup)]
+
+
+def test_a_sandbox_with_a_limit_is_in_a_cgroup_beside_ours(
+    sandbox: Sandbox, project: Path, runtime_dir: Path, profile: str
+) -> None:
+    directory = beside() / "sandbox-box"
+    process = start(sandbox, project, "-p", profile)
+    record = json.loads((runtime_dir / "sandbox/containers/box/state.json").read_text())
+    limits = [(directory / f"hugetlb.2MB.{name}").read_text() for name in ("max", "rsvd.max")]
+    inside = {int(line) for line in (directory / "cgroup.procs").read_text().split()}
+    first = int((directory / "cgroup.procs").read_text().split()[0])
+    view = Path(f"/proc/{first}/cgroup").read_text()
+    stderr = finish(process)
+
+    assert record["cgroup"] == str(directory)
+    assert limits == ["4194304\n", "4194304\n"]
+    assert record["pid"] in inside
+    assert process.pid not in inside, "the monitor is to survive what ends its sandbox"
+    assert f"0::{str(directory).removeprefix('/sys/fs/cgroup')}\n" in view
+    assert stderr == ""
+    assert not directory.exists()
+
+
+def test_inside_it_is_the_root_of_all(sandbox: Sandbox, profile: str) -> None:
+    result = sandbox(
+        "run", "-p", profile, "sh", "-c", "grep ^0:: /proc/self/cgroup; cat /sys/fs/cgroup/hugetlb.2MB.max"
+    )
+
+    assert result.stdout == "0::/\n4194304\n"
+
+
+def test_without_a_limit_there_is_none_and_nobody_looks(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:
+    process = start(sandbox, project)
+    found = list(beside().glob("sandbox-*"))
+    finish(process)
+    kinds, cgroups = plan_of(runtime_dir)
+
+    assert (found, cgroups) == ([], [])
+    assert not kinds & {InputKind.OWN_CGROUP, InputKind.WORDS}
+
+
+def test_a_report_is_about_a_cgroup(sandbox: Sandbox, project: Path) -> None:
+    process = start(sandbox, project, "--report", str(project / "r.json"))
+    found = [path.name for path in beside().glob("sandbox-*")]
+    stderr = finish(process)
+
+    assert (found, stderr) == (["sandbox-box"], "")
+    assert not (beside() / "sandbox-box").exists()
+
+
+def test_a_command_that_joins_is_under_the_same_limit(sandbox: Sandbox, project: Path, profile: str) -> None:
+    process = start(sandbox, project, "-p", profile)
+    plain = sandbox("exec", "box", "grep", "^0::", "/proc/self/cgroup").stdout
+    adapted = sandbox("exec", "--env", "A=1", "box", "grep", "^0::", "/proc/self/cgroup").stdout
+    finish(process)
+
+    assert (plain, adapted) == ("0::/\n", "0::/\n")
+
+
+def test_a_kept_plan_is_for_the_cgroup_that_it_was_made_in(
+    sandbox: Sandbox, project: Path, runtime_dir: Path, profile: str, nested: Nested
+) -> None:
+    sandbox("run", "-p", profile, "true", check=True)
+    (first,) = (runtime_dir / "sandbox/plans").glob("*.plan")
+    made = first.stat().st_ino
+    sandbox("run", "-p", profile, "true", check=True)
+    again = first.stat().st_ino
+    result = nested.run(sandbox, "run", "-p", profile, "true")
+    kinds, (operation,) = plan_of(runtime_dir)
+
+    assert again == made
+    assert (result.returncode, result.stderr) == (0, "")
+    assert operation.parent == str(nested.path)
+    assert {InputKind.OWN_CGROUP, InputKind.WORDS} <= kinds
+
+
+def test_a_controller_is_enabled_on_the_way(sandbox: Sandbox, profile: str, nested: Nested) -> None:
+    before = (nested.path / "cgroup.subtree_control").read_text()
+    result = nested.run(sandbox, "run", "-p", profile, "cat", "/sys/fs/cgroup/hugetlb.2MB.max")
+
+    assert "hugetlb" not in before
+    assert (result.stdout, result.stderr) == ("4194304\n", "")
+    assert "hugetlb" in (nested.path / "cgroup.subtree_control").read_text()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_processes_of_an_inner_cgroup_stand_in_the_way(
+    sandbox: Sandbox, profile: str, nested: Nested, *, strict: bool
+) -> None:
+    with nested.occupied():
+        result = nested.run(sandbox, "run", "-p", profile, *(["--strict"] if strict else []), "echo", "ran")
+    away = nested.run(sandbox, "run", "-p", profile, "cat", "/sys/fs/cgroup/hugetlb.2MB.max")
+
+    assert f"cause: {nested.path} has processes in it, and so shares nothing out" in result.stderr
+    assert f"hint: move them one down: mkdir {nested.path}/main && " in result.stderr
+    assert (result.returncode, result.stdout) == ((125, "") if strict else (0, "ran\n"))
+    # Nothing of that was kept.
+    assert (away.stdout, away.stderr) == ("4194304\n", "")
+
+
+def test_a_cgroup_of_that_name_with_others_in_it_is_not_taken(sandbox: Sandbox, profile: str) -> None:
+    directory = beside() / "sandbox-box"
+    directory.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        (directory / "cgroup.procs").write_text(str(sleeper.pid))
+        result = sandbox("run", "--name", "box", "-p", profile, "true")
+        alive = sleeper.poll() is None
+        sleeper.kill()
+    directory.rmdir()
+
+    assert alive
+    assert result.returncode == 125
+    assert f"Device or resource busy (cgroup on {directory})" in result.stderr
+    assert "hint: give the sandbox another name, or end what is in there: " in result.stderr
+
+
+# --- what cannot be had ---
+
+LIMITS = 'extends = "build"\n[limits]\nmemory = "1G"\npids = 9\n'
+
+
+def test_a_limit_that_cannot_be_had_is_said(sandbox: Sandbox, project: Path, nested: Nested) -> None:
+    (project / "p.toml").write_text(LIMITS)
+    with nested.occupied():
+        result = nested.run(sandbox, "run", "-p", "./p.toml", "echo", "ran")
+
+    assert result.stdout == "ran\n"
+    assert "warning: ./p.toml:3: limits.memory: is not in force: the controller memory is not" in result.stderr
+    assert "warning: ./p.toml:4: limits.pids: is not in force: the controller pids is not" in result.stderr
+    assert result.stderr.count("  hint: ") in (1, 2)
+
+
+@pytest.mark.parametrize("by", ["option", "profile"])
+def test_strict_refuses_and_names_each(sandbox: Sandbox, project: Path, nested: Nested, by: str) -> None:
+    (project / "p.toml").write_text(LIMITS + ("strict = true\n" if by == "profile" else ""))
+    options = ["--strict"] if by == "option" else []
+    with nested.occupied():
+        result = nested.run(sandbox, "run", "-p", "./p.toml", *options, "touch", "ran")
+
+    where = "--strict" if by == "option" else "./p.toml:5: limits.strict"
+    message = f"sandbox: {where}: not in force: ./p.toml:3: limits.memory, ./p.toml:4: limits.pids\n"
+    assert result.returncode == 125
+    assert result.stderr.startswith(message)
+    assert "  hint: " in result.stderr
+    assert not (project / "ran").exists()
+
+
+def test_the_report_says_what_is_not_in_force(sandbox: Sandbox, project: Path, nested: Nested) -> None:
+    text = f'extends = "build"\n[report]\nfile = "{project}/r.json"\n[limits]\nmemory = "1G"\ncpus = 1.5\npids = 9\n'
+    (project / "p.toml").write_text(text + "rlimits = { nofile = { soft = 64, hard = 128 } }\n")
+    with nested.occupied():
+        nested.run(sandbox, "run", "-p", "./p.toml", "true")
+    rows = {row["name"]: row for row in json.loads((project / "r.json").read_text())["settings"]}
+    missing = {name: (row["asked"], row["origin"], row["why"]) for name, row in rows.items() if not row["enforced"]}
+
+    assert missing == {
+        f"limits.{key}": (
+            asked,
+            f"./p.toml:{line}: limits.{key}",
+            f"the controller {controller} is not delegated to you",
+        )
+        for key, asked, line, controller in (
+            ("memory", str(1 << 30), 5, "memory"),
+            ("cpus", "1.5", 6, "cpu"),
+            ("pids", "9", 7, "pids"),
+        )
+    }
+    assert rows["limits.rlimits.nofile"]["asked"] == "64:128"
+
+
+def test_the_report_says_what_is_in_force(sandbox: Sandbox, project: Path, profile: str) -> None:
+    sandbox("run", "-p", profile, "--report", str(project / "r.json"), "true", check=True)
+    rows = json.loads((project / "r.json").read_text())["settings"]
+
+    assert [(row["asked"], row["enforced"], row["why"]) for row in rows if "huge" in row["name"]] == [
+        ("4194304", True, "")
+    ]
