@@ -34,4 +34,4 @@ def test_nothing_is_left_of_it(runtime_dir: Path) -> None:
     with running(runtime_dir) as manager:
         assert manager.units("init.scope") == ["init.scope"]
     assert manager.own or not manager.cgroup.parent.exists()
-    assert all(process.poll() is not None for process in manager.processes)
+    assert manager.process is None or manager.process.returncode is not None

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from needs import own_cgroup
@@ -21,7 +21,7 @@ from needs import own_cgroup
 SYSTEMD = "/usr/lib/systemd/systemd"
 # Of systemd's own units the manager sees these alone: nothing else is started with it, and these end it.
 UNITS = ("app.slice", "background.slice", "session.slice", "basic.target", "paths.target", "sockets.target", "timers.target",
-         "shutdown.target", "exit.target", "systemd-exit.service", "default.target")  # fmt: skip
+         "shutdown.target", "exit.target", "systemd-exit.service", "default.target", "dbus.socket", "dbus.service")  # fmt: skip
 SECONDS = 15.0
 
 
@@ -32,9 +32,7 @@ class UserManager:
     environment: dict[str, str]  # what finds it
     own: bool  # is it the machine's own?
     cgroup: Path
-    processes: list[subprocess.Popen[bytes]] = field(
-        default_factory=list
-    )  # of one that was started here: its own is the last
+    process: subprocess.Popen[bytes] | None = None  # of one that was started here
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         """Call `systemctl --user`; return what it says."""
@@ -74,6 +72,8 @@ def why_none() -> str:
     for program in (SYSTEMD, "dbus-daemon", "systemctl"):
         if not shutil.which(program):
             return f"{program}: not found"
+    if not os.path.exists("/usr/lib/systemd/user/dbus.socket"):
+        return "dbus-user-session is not installed"
     if not os.path.isdir("/run/systemd/system"):
         return "/run/systemd/system is not there: run the tests by ./dev test as root"
     own = own_cgroup()
@@ -139,33 +139,36 @@ def _start(manager: UserManager, runtime: Path) -> None:
     units.mkdir()
     for name in UNITS:
         (units / name).symlink_to(f"/usr/lib/systemd/user/{name}")
+    (units / "sockets.target.wants").mkdir()
+    (units / "sockets.target.wants/dbus.socket").symlink_to("../dbus.socket")
     environment = {
         "HOME": str(runtime),
         "PATH": os.environ["PATH"],
         "XDG_RUNTIME_DIR": str(runtime),
-        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
         "SYSTEMD_UNIT_PATH": str(units),
         "SYSTEMD_LOG_TARGET": "console",
         "SYSTEMD_LOG_LEVEL": "warning",
     }
     with open(runtime / "manager.log", "wb") as log:
-
-        def start(*command: str) -> None:
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            manager.processes.append(process)
-
-        start("dbus-daemon", "--session", f"--address=unix:path={runtime}/bus", "--nofork", "--nopidfile")
-        _wait(manager, runtime, lambda: (runtime / "bus").exists())
         # It is in its cgroup from its first instruction on.
-        start("sh", "-c", 'echo $$ >"$1/cgroup.procs" && exec "$2" --user', "sh", str(manager.cgroup), SYSTEMD)
-        # The name is taken on the bus when all is ready.
-        _wait(manager, runtime, lambda: "running" in manager.systemctl("is-system-running", check=False))
+        script = 'echo $$ >"$1/cgroup.procs" && exec "$2" --user'
+        command = ["sh", "-c", script, "sh", str(manager.cgroup), SYSTEMD]
+        manager.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        _wait(manager, runtime, (runtime / "bus").exists)
+        _wait(manager, runtime, lambda: _has_name(environment))
+
+
+def _has_name(environment: dict[str, str]) -> bool:
+    """Is the manager on the bus, too?"""
+    bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner")
+    command = ["busctl", "--user", "call", *bus, "s", "org.freedesktop.systemd1"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout == "b true\n"
 
 
 def _wait(manager: UserManager, runtime: Path, is_ready: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not is_ready():
-        if time.monotonic() > end or any(process.poll() is not None for process in manager.processes):
+        if time.monotonic() > end or (manager.process and manager.process.poll() is not None):
             raise OSError((runtime / "manager.log").read_text() or "it does not answer")
         time.sleep(0.02)
 
@@ -175,15 +178,17 @@ def _cgroup_of(manager: UserManager) -> Path:
 
 
 def _end(manager: UserManager) -> None:
-    # What it runs it ends itself, if it can still be told.
-    for process in reversed(manager.processes):
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+    """Let it end what it runs, the bus too, and itself, if it can still be told."""
+    process = manager.process
+    if process is None:
+        return
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
 
 
 def _remove(above: Path) -> None:
