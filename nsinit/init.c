@@ -128,6 +128,8 @@ _Noreturn void reap(struct run *run, pid_t child, int children_fd)
 	close(run->null_fd);
 	if (run->slave_fd >= 0)
 		close(run->slave_fd);
+	if (run->start_fd >= 0)
+		close(run->start_fd);
 	/* A pipe of the command's ends when the command closes it. */
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
@@ -225,7 +227,8 @@ static void become(struct run *run, char *const argv[])
 void init_run(struct run *run, char *const argv[])
 {
 	*run = (struct run){
-		.root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1, .gate_fd = -1, .failure = { "plan", "", EBADMSG },
+		.root_fd = -1, .proc_fd = -1, .null_fd = -1, .slave_fd = -1, .gate_fd = -1, .start_fd = -1,
+		.failure = { "plan", "", EBADMSG },
 	};
 	if (!argv[0] || !argv[1] || !argv[2] || !argv[3])
 		_exit(EXIT_OWN_FAILURE);
@@ -252,6 +255,23 @@ int init_fail(const struct run *run)
 	return exec_exit_status(run->failure.error);
 }
 
+/* Hand out one end of a pipe, whose other one the command's exec closes: an exec that fails says so before.  Made here, as
+ * limits and filter are those of the command later. */
+static int tell_start(struct run *run)
+{
+	struct sync_message starting = { .type = SYNC_STARTING };
+	int ends[2];
+
+	if (!(run->hello.options & SYNC_TELL_START))
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return refuse(run, "pipe2", "");
+	run->start_fd = ends[1];
+	int sent = sync_send_fd(run->sync_fd, &starting, ends[0]);
+	close(ends[0]);
+	return sent < 0 ? refuse(run, "sendmsg", "starting") : 0;
+}
+
 /* From the host's word on: carry the plan out, and become the command.  Returns only if that failed. */
 int init_proceed(struct run *run, char *const argv[])
 {
@@ -265,6 +285,8 @@ int init_proceed(struct run *run, char *const argv[])
 		if (run->root_fd < 0)
 			error = refuse(run, "open", "/");
 	}
+	if (error == 0)
+		error = tell_start(run);
 	if (error == 0)
 		error = execute(run);
 	if (error == 0)

@@ -181,6 +181,11 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_LISTENER:
 		listener_pass(monitor, fd);
 		break;
+	case SYNC_STARTING:
+	case SYNC_NOTIFY:
+		if (monitor->notify_fd < 0)
+			monitor->notify_fd = fd, fd = -1;
+		break;
 	case SYNC_READY:
 		monitor->ready = true;
 		deadline_start(monitor);
@@ -241,7 +246,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
 		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
-		[NOTIFY] = { .fd = monitor->notify_fd, .events = POLLIN },
+		[NOTIFY] = { .events = POLLIN },
 		[WATCHED] = { .fd = monitor->watched_fd, .events = POLLIN },
 		[DEADLINE] = { .fd = monitor->deadline.fd, .events = POLLIN },
 	};
@@ -250,8 +255,13 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 	if (!reaped && has_ended(monitor))
 		return;
 	while (!reached(monitor, goal)) {
+		int patience = readiness_patience(monitor);
+
 		relay_events(&monitor->relay, &events[RELAY]);
-		if (poll(events, EVENTS, relay_waits(&monitor->relay) ? RELAY_LOOK_MS : -1) < 0) {
+		events[NOTIFY].fd = readiness_fd(monitor);
+		if (relay_waits(&monitor->relay) && (patience < 0 || patience > RELAY_LOOK_MS))
+			patience = RELAY_LOOK_MS;
+		if (poll(events, EVENTS, patience) < 0) {
 			if (errno == EINTR)
 				continue;
 			monitor_fail(monitor, OP_ISOLATE, "poll", "");
@@ -266,7 +276,11 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		}
 		if (events[DEADLINE].revents)
 			deadline_pass(monitor);
-		if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
+		if (monitor->readiness.due && !events[SYNC].revents)
+			readiness_settle(monitor);
+		if (events[NOTIFY].revents && monitor->readiness.mode)
+			readiness_pass(monitor);
+		else if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
 			monitor->notified = true;
 		if (events[WATCHED].revents && !events[SYNC].revents)
 			return;
@@ -318,6 +332,7 @@ void monitor_finish(struct monitor *monitor)
 		report_end(monitor);
 		while (take_message(monitor))
 			;
+		readiness_end(monitor);
 	}
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);

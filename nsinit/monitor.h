@@ -8,6 +8,7 @@
 #include "container.h"
 #include "deadline.h"
 #include "plan.h"
+#include "readiness.h"
 #include "relay.h"
 #include "report.h"
 #include "stubs.h"
@@ -27,7 +28,7 @@ struct monitor {
 	unsigned int descriptors; /* so many from 3 on are the command's */
 	int process_fd; /* owned; the first process of a container that is joined, or -1 */
 	int gate_fd; /* owned; the start gate's socket, or -1 */
-	int notify_fd; /* owned; where the container says that it is ready, or -1 */
+	int notify_fd; /* owned; where the container says that it is ready, or readiness shows, or -1 */
 	int watched_fd; /* not owned; a process that is not our child, and with which all ends, or -1 */
 	const char *console_socket; /* where the terminal goes, or NULL */
 
@@ -39,6 +40,7 @@ struct monitor {
 	struct relay relay;
 	struct deadline deadline;
 	struct report report;
+	struct readiness readiness;
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
 	bool created; /* it waits at the start gate */

@@ -14,6 +14,7 @@
 #include "sys.h"
 
 #define DEPTH_MAX 64
+#define PATIENCE_S 5
 
 int notify_prepare(const struct container *container, const struct plan *plan)
 {
@@ -22,14 +23,16 @@ int notify_prepare(const struct container *container, const struct plan *plan)
 	return mkdirat(container->fd, "notify", 0755);
 }
 
-int notify_open(const struct container *container, const struct plan *plan)
+int notify_bind(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t length = strlen(path);
 
-	if (!plan_find(plan, OP_NOTIFY_SOCKET))
+	if (length >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
 		return -1;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/notify/notify.sock", container->fd);
-	unlinkat(container->fd, "notify/notify.sock", 0);
+	}
+	memcpy(address.sun_path, path, length);
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -1;
@@ -44,6 +47,17 @@ int notify_open(const struct container *container, const struct plan *plan)
 		return -1;
 	}
 	return fd;
+}
+
+int notify_open(const struct container *container, const struct plan *plan)
+{
+	char path[64];
+
+	if (!plan_find(plan, OP_NOTIFY_SOCKET))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/notify/notify.sock", container->fd);
+	unlinkat(container->fd, "notify/notify.sock", 0);
+	return notify_bind(path);
 }
 
 /* Of links only themselves. */
@@ -72,9 +86,10 @@ void notify_remove(const struct container *container)
 	unlinkat(container->fd, "notify", AT_REMOVEDIR);
 }
 
-static bool tell(const char *path, const char *text)
+bool notify_tell(const char *path, const char *text)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	size_t length = strlen(path);
 
@@ -83,6 +98,8 @@ static bool tell(const char *path, const char *text)
 	memcpy(address.sun_path, path, length);
 	if (*path == '@')
 		address.sun_path[0] = 0; /* the abstract namespace */
+	/* Nobody may be reading there. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	return sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address,
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) >= 0;
 }
@@ -102,8 +119,8 @@ bool notify_pass(int socket_fd, const struct plan *plan, pid_t pid)
 		if (strncmp(line, "READY=1", 7) != 0 || (line[7] && line[7] != '\n'))
 			continue;
 		snprintf(main_pid, sizeof(main_pid), "MAINPID=%d\n", pid);
-		tell(plan_text(plan, op->host), "READY=1\n");
-		tell(plan_text(plan, op->host), main_pid);
+		notify_tell(plan_text(plan, op->host), "READY=1\n");
+		notify_tell(plan_text(plan, op->host), main_pid);
 		return true;
 	}
 	return false;

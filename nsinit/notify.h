@@ -13,6 +13,12 @@ int notify_prepare(const struct container *container, const struct plan *plan);
 /* The socket in it, or -1 where the plan asks for none or it cannot be had. */
 int notify_open(const struct container *container, const struct plan *plan);
 
+/* A socket at `path`, for everybody to write to; -1 and errno. */
+int notify_bind(const char *path);
+
+/* Say `text` to the socket that NOTIFY_SOCKET names; false: it was not taken. */
+bool notify_tell(const char *path, const char *text);
+
 /* Remove the directory, and what the container may have left in it. */
 void notify_remove(const struct container *container);
 

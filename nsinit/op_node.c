@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mount.h"
+#include "notify.h"
 #include "place.h"
 
 int op_make_symlink(struct run *run, const struct plan_make_symlink *op)
@@ -117,4 +118,25 @@ int op_show_command(struct run *run, const struct plan_show_command *op)
 	if (seen_fd >= 0 || source_fd < 0 || fstat(source_fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return 0;
 	return graft_file(run, source_fd, name, target, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
+/* It is bound by its directory's descriptor, and no name is resolved that somebody else has chosen. */
+int op_readiness_socket(struct run *run, const struct plan_readiness_socket *op)
+{
+	const char *target = plan_text(run->plan, op->target), *name;
+	struct sync_message message = { .type = SYNC_NOTIFY };
+	char path[PATH_MAX];
+
+	if (!(run->hello.options & SYNC_TELL_READY))
+		return 0;
+	cleanup_fd int parent_fd = open_parent(run, target, &name);
+	if (parent_fd < 0)
+		return refuse(run, "mkdirat", target);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent_fd, name);
+	cleanup_fd int fd = notify_bind(path);
+	if (fd < 0)
+		return refuse(run, "bind", target);
+	if (sync_send_fd(run->sync_fd, &message, fd) < 0)
+		return refuse(run, "sendmsg", target);
+	return 0;
 }

@@ -38,6 +38,7 @@ struct run {
 	int proc_fd; /* owned; the host's procfs, known to be one */
 	int null_fd; /* owned; the host's /dev/null, known to be it */
 	int slave_fd; /* owned; the sandbox's terminal, or -1 */
+	int start_fd; /* owned; closed by the command's exec, of which the monitor is to hear, or -1 */
 	uint32_t current; /* index of the operation being executed */
 	mode_t umask; /* the caller's */
 	bool has_oom_score; /* it was set already */

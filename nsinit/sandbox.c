@@ -51,6 +51,7 @@ int sandbox_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	print_notices(plan);
 	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
 		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
+	readiness_prepare(&monitor);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	report_prepare(&monitor);
 	if (!monitor.failed && deadline_prepare(&monitor) < 0)

@@ -26,6 +26,8 @@ enum sync_type {
 	SYNC_FORKED, /* the first process is `number`, a sibling of the one that says so */
 	SYNC_CREATED, /* the container waits at the start gate */
 	SYNC_LISTENER, /* with a descriptor: the notifications of the seccomp filter */
+	SYNC_STARTING, /* with a descriptor: a pipe whose other end the command's exec closes */
+	SYNC_NOTIFY, /* with a descriptor: the socket by which the command says that it is ready */
 };
 
 /* HELLO: how the process is meant, in `options` (bits). */
@@ -34,6 +36,8 @@ enum sync_option {
 	SYNC_KEEP_KEYRING = 4, /* the caller's session keyring stays */
 	SYNC_CONSOLE = 8, /* its terminal goes to a console socket, whose owner translates no newlines */
 	SYNC_GATE = 16, /* a listening socket is the start gate, not the monitor's word */
+	SYNC_TELL_START = 32, /* say STARTING */
+	SYNC_TELL_READY = 64, /* have a socket for the command's own word */
 };
 
 struct sync_message {

@@ -45,6 +45,7 @@ PROGRAMS = {
     "runc": ["runc", "--version"],
     "slirp4netns": ["slirp4netns", "--version"],
     "strace": ["strace", "-f", "-o", "/dev/null", "true"],
+    "systemd-notify": ["systemd-notify", "--version"],
     "tmux": ["tmux", "-V"],
     "xvfb": ["sh", "-c", "command -v Xvfb && command -v xdpyinfo"],
     "zsh": ["zsh", "--version"],

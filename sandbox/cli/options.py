@@ -109,6 +109,12 @@ OPTIONS = (
         negatable=True,
         verbs=(*ALL, "exec"),
     ),
+    Option(
+        "--notify",
+        "Who tells the service manager that it is ready: none, start (we), command.",
+        "process.notify",
+        metavar="none|start|command",
+    ),
     Option("--name", "The sandbox's name while it runs.", "process.name", metavar="ID", verbs=("run",)),
     Option(
         "--dry-run",

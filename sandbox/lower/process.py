@@ -45,6 +45,8 @@ FEW_FILES = 64  # fewer than this, and we might not get through the start gate o
 UINT32, UINT64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 DEFAULT_UMASK = 0o022
 
+_SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
 KEEP_GROUPS = "run.oci.keep_original_groups"
 """crun's annotation, by which podman has a container keep the caller's supplementary groups."""
 
@@ -62,7 +64,12 @@ def environment(case: Case, further: tuple[str, ...] = ()) -> list[Step]:
             newlines=0,
         )
     else:
-        variables = Environment(keep=tuple(texts(case.spec, "keep")), set=tuple(process.env))
+        from fnmatch import fnmatchcase  # late: a container has no patterns
+
+        # The service manager is ours to talk to: a command hears by a way of its own (`watch.readiness`).
+        kept = texts(case.spec, "keep")
+        never = [f"!{name}" for name in _SERVICE if any(fnmatchcase(name, pattern) for pattern in kept)]
+        variables = Environment(keep=(*kept, *never), set=tuple(process.env))
         mode = getattr(TerminalMode, annotation(case.spec, "terminal", "never").upper())
         terminal = Terminal(mode=TerminalMode.ALWAYS if process.terminal else mode)
     return [Step(variables, origins["process.env"]), Step(terminal, origins["process.terminal"])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.lower.cgroup import verdicts
 from sandbox.lower.record import json_value
-from sandbox.plan.ops import Report, Step, TimeLimit
+from sandbox.plan.ops import Readiness, ReadinessMode, ReadinessSocket, Report, Step, TimeLimit
 from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
@@ -32,6 +32,21 @@ def time_limit(case: Case) -> list[Step]:
 
 def _milliseconds(seconds: str) -> int:
     return max(0, round(float(seconds) * 1000))
+
+
+def readiness(case: Case) -> list[Step]:
+    """Tell the service manager, where there is one that wants to know."""
+    mode = annotation(case.spec, "notify")
+    if not mode:
+        return []
+    return [Step(Readiness(mode=getattr(ReadinessMode, mode.upper())), case.origins["annotations.notify"])]
+
+
+def readiness_socket(case: Case) -> list[Step]:
+    """Let the command say itself that it is ready.  In a file system that every sandbox has of its own."""
+    if annotation(case.spec, "notify") != "command":
+        return []
+    return [Step(ReadinessSocket(target="/dev/notify"), case.origins["annotations.notify"])]
 
 
 def report(case: Case) -> list[Step]:

@@ -18,7 +18,7 @@ from sandbox.engine import options as engine  # noqa: E402
 from sandbox.plan.encode import MAX_SIZE  # noqa: E402
 from sandbox.plan.inputs import InputKind  # noqa: E402
 from sandbox.plan.layout import HEADER_SIZE, INPUT_SIZE, MAGIC, fields, instruction_set  # noqa: E402
-from sandbox.plan.ops import OPS, STAGES, Early, Flag, HookStage, LabelKind, TerminalMode  # noqa: E402
+from sandbox.plan.ops import OPS, STAGES, Early, Flag, HookStage, LabelKind, ReadinessMode, TerminalMode  # noqa: E402
 
 C_TYPES = {
     "U32": "uint32_t",
@@ -48,7 +48,9 @@ def build_id() -> str:
     return digest.hexdigest()[:32]
 
 
-def constants(prefix: str, numbers: type[InputKind | Flag | TerminalMode | HookStage | LabelKind | Early]) -> list[str]:
+def constants(
+    prefix: str, numbers: type[InputKind | Flag | TerminalMode | HookStage | LabelKind | Early | ReadinessMode]
+) -> list[str]:
     return [f"\t{prefix}_{name} = {value}," for name, value in vars(numbers).items() if name.isupper()]
 
 
@@ -65,6 +67,7 @@ def header() -> str:
     lines += ["enum plan_terminal_mode {", *constants("TERMINAL", TerminalMode), "};"]
     lines += ["enum plan_hook_stage {", *constants("HOOK", HookStage), "};"]
     lines += ["enum plan_label_kind {", *constants("LABEL", LabelKind), "};"]
+    lines += ["enum plan_readiness_mode {", *constants("READINESS", ReadinessMode), "};"]
     lines += ["enum plan_early {", *constants("EARLY", Early), "};"]
     lines += ["enum plan_opcode {", *(f"\tOP_{snake(cls.__name__).upper()} = {code:#x}," for code, cls in OPS.items())]
     lines += ["};", "", "struct run;"]

@@ -48,6 +48,14 @@ class TerminalMode:
     ALWAYS = 2
 
 
+class ReadinessMode:
+    """Who says that what runs is ready."""
+
+    NONE = 0
+    START = 1  # the monitor, when the command has been executed
+    COMMAND = 2  # the command, to a socket of the sandbox's own; the monitor passes it on
+
+
 class Early:
     """Whether a mount's source is taken before the first process becomes who it is inside, and before its mount
     namespace is cut off from the caller's."""

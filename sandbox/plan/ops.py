@@ -22,6 +22,7 @@ from sandbox.plan.op import (
     HookStage,
     LabelKind,
     Op,
+    ReadinessMode,
     Step,
     TerminalMode,
     Text,
@@ -73,7 +74,7 @@ __all__ = [
     "CODES", "OPS", "STAGES", "BindConsole", "BindDevice", "BindMount", "BindRoot", "ChangeMount",
     "Credentials", "Early", "FindCommand", "FindHome", "Flag", "FreshRoot", "HookStage", "JoinKeyring", "LabelKind",
     "MakeDirectory", "MakeFifo", "MakeReadOnly", "MakeSymlink", "Mask", "NewMount", "NewSession", "Op",
-    "OpenTerminal", "OwnStreams", "PinCpus", "PivotRoot", "Reaper", "SealRoot", "SeccompFilter",
+    "OpenTerminal", "OwnStreams", "PinCpus", "PivotRoot", "ReadinessMode", "Reaper", "SealRoot", "SeccompFilter",
     "SetIoPriority", "SetLabel", "SetMemoryPolicy", "SetNice", "SetOomScore", "SetPersonality", "SetRlimit",
     "SetScheduler", "SetUmask", "ShowCommand", "Step", "TerminalMode", "WorkingDirectory",
 ]  # fmt: skip
@@ -249,6 +250,16 @@ class TimeLimit(Op):
     text: Text
 
 
+@op(0x55, MONITOR)
+class Readiness(Op):
+    """Let the service manager hear of the sandbox as `mode` (ReadinessMode) says, where NOTIFY_SOCKET is set, sd_notify(3).
+
+    Without it: START, for the process that the service manager has started itself ($SYSTEMD_EXEC_PID), and else NONE.
+    """
+
+    mode: U32
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 
@@ -304,3 +315,10 @@ class ContainerHooks(Op):
 @op(0x2A)
 class StartGate(Op):
     """Say that the container has been created, and wait until it is started."""
+
+
+@op(0x2B)
+class ReadinessSocket(Op):
+    """Bind the socket to which the command says that it is ready, at `target`, and hand it out; where anybody wants to know."""
+
+    target: Text

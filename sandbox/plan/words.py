@@ -123,6 +123,13 @@ def _credentials(op: ops.Credentials) -> str:
     )
 
 
+_READINESS = {
+    0: "tell no service manager that it is ready",
+    1: "tell the service manager that it is ready when the command runs",
+    2: "pass on to the service manager what the command says of its readiness",
+}
+
+
 # What each operation does, to be read behind "cannot" or alone.
 _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Notice: lambda op: f"say: {op.text}",
@@ -143,6 +150,7 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Environment: lambda op: f"set {', '.join(op.set) or 'nothing'}; keep {', '.join(op.keep) or 'nothing'}",
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
     ops.Report: lambda op: f"write a report to {op.path}" if op.path else "keep a report",
+    ops.Readiness: lambda op: _READINESS.get(op.mode, "?"),
     ops.TimeLimit: lambda op: (
         f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
     ),
@@ -173,6 +181,7 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.RuntimeHooks: lambda op: "wait for the hooks prestart and createRuntime",
     ops.ContainerHooks: lambda op: f"run the {_STAGES.get(op.stage, '?')} hooks",
     ops.StartGate: lambda op: "wait to be started",
+    ops.ReadinessSocket: lambda op: f"take the command's word that it is ready at {op.target}",
     ops.Credentials: _credentials,
     ops.OpenTerminal: lambda op: "open the terminal",
     ops.Reaper: lambda op: "stay as process 1 to reap, and fork for the command",

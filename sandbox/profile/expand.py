@@ -147,6 +147,7 @@ class _Expander(Eye):
         if self.profile.limits.strict:
             self._annotate("strict", "true", self.layered.origin("limits", "strict").text)
         self._report()
+        self._notify()
         process = Process(
             terminal=section.tty is True,
             user=self._user(),
@@ -176,6 +177,11 @@ class _Expander(Eye):
         self._annotate("report", self.vocabulary.single(self.profile.report.file, origin), origin.text)
         name = self.profile.security.seccomp or "default"
         self._annotate("seccomp", name, self.layered.origin("security", "seccomp").text)
+
+    def _notify(self) -> None:
+        mode = self.profile.process.notify
+        if mode is not None:
+            self._annotate("notify", mode, self.layered.origin("process", "notify").text)
 
     def _note_capabilities(self) -> None:
         names = self.profile.security.capabilities

@@ -307,6 +307,15 @@ class ProcessSection(Section, frozen=True, kw_only=True):
             examples=["tty = false"],
         ),
     ] = None
+    notify: Annotated[
+        Literal["none", "start", "command"] | None,
+        Meta(
+            description="Who tells the service manager that it is ready, where one has set NOTIFY_SOCKET: nobody; we, when the "
+            "command runs; or the command, which gets a NOTIFY_SOCKET of its own, and of whose words those of its own state go on. "
+            'Default: `"start"` in the process that the service manager has started itself, else `"none"`.',
+            examples=['notify = "command"'],
+        ),
+    ] = None
     umask: Annotated[
         str | None,
         Meta(

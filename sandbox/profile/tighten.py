@@ -106,6 +106,7 @@ JUDGES: dict[str, Judge] = {
     "process.show_command": _never_above((False, None), (True,)),
     "process.hostname": _harmless,
     "process.tty": _harmless,  # the sandbox's own terminal, or none
+    "process.notify": _never_above(("none",), ("start", None), ("command",)),
     "process.umask": _masks_more,
     # Of the caller's own nothing is known; the kernel lets it only grow.
     "process.nice": lambda before, after, _: after is not None and after >= (before or 0),

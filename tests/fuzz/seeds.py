@@ -98,6 +98,13 @@ def main() -> None:
             "ours": (line % (1, 0, "x" * 5000)).encode(),
         },
     )
+    write(
+        top / "readiness",
+        {
+            "usual": b"READY=1\nSTATUS=up \xc3\xa4\x1b[m\xc2\x9b\nERRNO=2\nMAINPID=1\nWATCHDOG=1\nRELOADING=1\nMONOTONIC_USEC=5",
+            "long": b"STATUS=" + 600 * b"\xc3\xa4" + b"\n" + 700 * b"READY=1\n",
+        },
+    )
 
 
 if __name__ == "__main__":
