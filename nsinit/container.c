@@ -112,12 +112,21 @@ static bool is_bare(int directory_fd)
 	return !listing.failed;
 }
 
-/* Nobody holds it, whose lock is ours now: and no process was written down, or one that has to be held.  Where it was
- * just made there is nothing to be looked through. */
+/* Nothing can be said of it then. */
+static bool is_want(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+static bool lock_at_once(const struct container *container)
+{
+	return !flock(container->fd, LOCK_EX | LOCK_NB) && still_named(container);
+}
+
+/* Its lock is ours, so nobody holds it: and no process was written down, or one that has to be held.  Where it was just
+ * made there is nothing to be looked through. */
 static bool is_left_over(struct container *container, bool fresh)
 {
-	if (flock(container->fd, LOCK_EX | LOCK_NB) < 0 || !still_named(container))
-		return false;
 	if (container_read_record(container) < 0)
 		return errno == ENOENT && (fresh || is_bare(container->fd));
 	return container->pid == 0 || container->held;
@@ -130,7 +139,7 @@ static void remove_members(const struct container *container)
 		unlinkat(container->fd, *member, 0);
 }
 
-/* Remove the directory `id` if it is a left-over; one whose cgroup has to go too is Python's. */
+/* Remove the directory `id` if it is a left-over, and its cgroup; with one that does not go at once the record stays. */
 void container_clean(int parent_fd, const char *id)
 {
 	struct container container = { .parent_fd = parent_fd };
@@ -142,8 +151,8 @@ void container_clean(int parent_fd, const char *id)
 		return;
 	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
 	cleanup_fd int process_fd = container_read_record(&container) < 0 ? -1 : container_process(&container);
-	if (process_fd < 0 && (container.pid == 0 || container.held) && is_left_over(&container, false) &&
-	    (!container.cgroup[0] || (container.held && !cgroup_remove(container.cgroup)))) {
+	if (process_fd < 0 && (container.pid == 0 || container.held) && lock_at_once(&container) &&
+	    is_left_over(&container, false) && !cgroup_end(container.cgroup, container.cgroup_inode, CGROUP_GLANCE_MS)) {
 		remove_members(&container);
 		unlinkat(parent_fd, id, AT_REMOVEDIR);
 	}
@@ -158,28 +167,28 @@ enum container_taken container_take(struct container *container, bool fresh)
 	strcpy(other.id, container->id);
 	if (open_itself(&other) < 0)
 		return errno == ENOENT ? TAKEN_FOR_NOW : TAKEN_FAILED;
+	bool locked = lock_at_once(&other);
 	errno = 0;
-	if (is_left_over(&other, fresh)) {
-		if (!fresh)
-			remove_members(&other);
-		container->fd = other.fd;
-		return TAKEN;
-	}
-	/* Then nothing can be said of it, and what was made is not wanted. */
-	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-		int error = errno;
-
-		if (fresh)
-			unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
+	if (locked && is_left_over(&other, fresh)) {
+		if (!cgroup_end(other.cgroup, other.cgroup_inode, CGROUP_PATIENCE_MS)) {
+			if (!fresh)
+				remove_members(&other);
+			container->fd = other.fd;
+			return TAKEN;
+		}
 		close_fd(&other.fd);
-		errno = error;
 		return TAKEN_FAILED;
 	}
 	/* Its process may just have ended, and its monitor be about to remove it; or there is none yet. */
-	cleanup_fd int process_fd = container_read_record(&other) < 0 ? -1 : container_process(&other);
+	cleanup_fd int process_fd = locked || container_read_record(&other) < 0 ? -1 : container_process(&other);
+	int error = errno;
+	/* What was made is not wanted; it is known to be it under the lock alone. */
+	if (is_want(error) && locked && fresh)
+		unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
 	bool is_there = process_fd >= 0 || (other.pid && !other.held);
 	close_fd(&other.fd);
-	return is_there ? TAKEN_BY_OTHER : TAKEN_FOR_NOW;
+	errno = error;
+	return is_want(error) ? TAKEN_FAILED : is_there ? TAKEN_BY_OTHER : TAKEN_FOR_NOW;
 }
 
 /* Make the directory of a new container, and hold its lock.  EEXIST: there is one of that name. */
@@ -189,15 +198,20 @@ int container_make(struct container *container, const char *directory, const cha
 		return -1;
 	for (int tries = 0; tries < 16; tries++) {
 		if (mkdirat(container->parent_fd, id, 0700) < 0) {
-			int error = errno;
-
-			if (error != EEXIST || open_itself(container) < 0 || !is_left_over(container, false)) {
-				errno = error;
+			if (errno != EEXIST)
+				return -1;
+			if (open_itself(container) < 0) {
+				if (errno == ENOENT) /* removed meanwhile */
+					continue;
+				return -1;
+			}
+			if (!lock_at_once(container) || !is_left_over(container, false)) {
+				errno = is_want(errno) ? errno : EEXIST;
 				return -1;
 			}
 			/* Its first process dies with who made it, but maybe not yet. */
-			if (container->cgroup[0] && !cgroup_kill(container->cgroup))
-				cgroup_remove(container->cgroup);
+			if (cgroup_end(container->cgroup, container->cgroup_inode, CGROUP_PATIENCE_MS) < 0)
+				return -1;
 			container_remove(container);
 			if (open_parent(container, directory, id) < 0)
 				return -1;
@@ -279,21 +293,6 @@ int container_process(const struct container *container)
 	return fd;
 }
 
-static bool is_frozen(const struct container *container)
-{
-	char path[PATH_MAX + 16], text[256];
-
-	if (!container->cgroup[0])
-		return false;
-	snprintf(path, sizeof(path), "%s/cgroup.events", container->cgroup);
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (size <= 0)
-		return false;
-	text[size] = 0;
-	return strstr(text, "frozen 1") != NULL;
-}
-
 /* Never by what a file claims, but by the process that lives or does not. */
 enum container_status container_status(const struct container *container)
 {
@@ -302,7 +301,7 @@ enum container_status container_status(const struct container *container)
 	cleanup_fd int process_fd = container_process(container);
 	if (process_fd < 0)
 		return CONTAINER_STOPPED;
-	if (is_frozen(container))
+	if (container->cgroup[0] && cgroup_is_frozen(container->cgroup, container->cgroup_inode))
 		return CONTAINER_PAUSED;
 	return faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_RUNNING : CONTAINER_CREATED;
 }

@@ -23,6 +23,7 @@ struct container {
 	unsigned long long started; /* when that was started, proc(5) stat field 22 */
 	char created[40]; /* RFC 3339 */
 	char cgroup[PATH_MAX]; /* its directory, "" without one */
+	uint64_t cgroup_inode; /* of that directory; 0: it was about to be made */
 	bool held; /* a sandbox's */
 };
 

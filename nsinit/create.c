@@ -111,10 +111,19 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 	if (!op) {
 		errno = EBADMSG;
 		monitor_fail(monitor, OP_CONTAINER, "plan", "");
-	} else if (container_make(container, plan_text(monitor->plan, op->directory), call->id) < 0) {
+		return;
+	}
+	if (container_make(container, plan_text(monitor->plan, op->directory), call->id) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "mkdir", call->id);
 		container_close(container);
-	} else if (container_record(container, monitor->plan, NULL) < 0 || container_keep_plan(container, monitor->plan) < 0) {
+		return;
+	}
+	/* Should we be killed when it has just been made, whoever cleans up has to know where to look; ours it is not yet. */
+	if (plan_find(monitor->plan, OP_CGROUP))
+		cgroup_name(monitor->plan, call->id, container->cgroup);
+	int recorded = container_record(container, monitor->plan, NULL);
+	container->cgroup[0] = 0;
+	if (recorded < 0 || container_keep_plan(container, monitor->plan) < 0) {
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	} else if (notify_prepare(container, monitor->plan) < 0) {
 		monitor_fail(monitor, OP_NOTIFY_SOCKET, "mkdir", "notify");
@@ -162,9 +171,11 @@ static void end(struct monitor *monitor)
 
 	if (container->fd < 0)
 		return;
-	if (container->cgroup[0])
-		cgroup_remove(container->cgroup);
-	container_remove(container);
+	/* What does not go is found by its record, by whoever comes next. */
+	if (cgroup_end(container->cgroup, container->cgroup_inode, CGROUP_PATIENCE_MS) < 0)
+		container_close(container);
+	else
+		container_remove(container);
 	monitor_run_hooks(monitor, HOOK_POSTSTOP, CONTAINER_STOPPED);
 }
 
@@ -244,10 +255,12 @@ int exec_main(const struct engine_call *call, const struct plan *plan, int plan_
 	    (call->values[ENGINE_CONSOLE_SOCKET] != NULL) != (detached && wants_terminal))
 		return engine_give_up(call);
 	/* A plan of the process's own may name one below the container's. */
-	const struct plan_cgroup *below = call->keeps_plan ? NULL : (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
-	if (below && snprintf(container.cgroup, sizeof(container.cgroup), "%s/%s", plan_text(plan, below->parent),
-			      plan_text(plan, below->name)) >= (int)sizeof(container.cgroup))
-		return engine_give_up(call);
+	bool below = !call->keeps_plan && plan_find(plan, OP_CGROUP);
+	if (below) {
+		container.cgroup_inode = 0;
+		if (cgroup_name(plan, "", container.cgroup) < 0)
+			return engine_give_up(call);
+	}
 	monitor.plan = plan;
 	monitor.plan_fd = plan_fd;
 	monitor.self = call->self;

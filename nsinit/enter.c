@@ -250,7 +250,7 @@ static int leave_for(struct run *run, const struct entry *entry)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return refuse(run, "PR_SET_PDEATHSIG", "");
-	if (entry->cgroup && cgroup_enter(entry->cgroup) < 0)
+	if (entry->cgroup && cgroup_enter(entry->cgroup, entry->cgroup_inode) < 0)
 		return refuse(run, "cgroup.procs", entry->cgroup);
 	if (relay_enter(entry->relay) < 0)
 		return refuse(run, "dup2", "/dev/null");

@@ -13,6 +13,7 @@ struct entry {
 	int gate_fd; /* the start gate's socket, or -1 */
 	int process_fd; /* the first process of a container that is joined, or -1 */
 	const char *cgroup; /* to be entered, or NULL */
+	uint64_t cgroup_inode; /* its; 0: whichever has the name */
 	unsigned int descriptors; /* so many from 3 on are the command's */
 	uint64_t late_namespaces; /* CLONE_NEW*, to be made only there */
 	const struct relay *relay;

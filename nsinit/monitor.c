@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cgroup.h"
 #include "hooks.h"
 #include "listener.h"
 #include "notify.h"
@@ -337,9 +336,6 @@ void monitor_finish(struct monitor *monitor)
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
 	stubs_release(&monitor->stubs);
-	/* What cannot be removed yet is left to whoever cleans up, and so is what says where it is. */
-	if (monitor->registered.cgroup[0] && cgroup_remove(monitor->registered.cgroup) < 0)
-		container_close(&monitor->registered);
 	state_remove(&monitor->registered);
 	if (command_ended(monitor) || monitor->failed)
 		return;

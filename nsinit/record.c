@@ -13,13 +13,15 @@
 #include "sys.h"
 
 #define COMMAND_MAX 4096 /* of what is written down of a command */
+#define CGROUP "\"cgroup\":\""
 #define HELD "\",\"held\":true" /* behind the cgroup */
 
 /* The first line of state.json, read and written here alone; the rest of the file is the plan's. */
 int container_read_record(struct container *container)
 {
 	char text[PATH_MAX + 1024];
-	int end = 0;
+	unsigned long long inode = 0;
+	int end = 0, path = 0;
 	cleanup_fd int fd = openat(container->fd, "state.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -28,11 +30,19 @@ int container_read_record(struct container *container)
 	text[size] = 0;
 	container->cgroup[0] = 0;
 	container->held = false;
-	if (sscanf(text, "{\"id\":\"%*255[^\"]\",\"pid\":%d,\"started\":%llu,\"created\":\"%39[^\"]\",\"cgroup\":\"%n", &container->pid,
+	if (sscanf(text, "{\"id\":\"%*255[^\"]\",\"pid\":%d,\"started\":%llu,\"created\":\"%39[^\"]\",%n", &container->pid,
 		   &container->started, container->created, &end) != 3 || !end) {
 		errno = EBADMSG;
 		return -1;
 	}
+	if (sscanf(text + end, "\"cgroupInode\":%llu,%n", &inode, &path) == 1)
+		end += path;
+	container->cgroup_inode = inode;
+	if (strncmp(text + end, CGROUP, sizeof(CGROUP) - 1)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	end += sizeof(CGROUP) - 1;
 	size_t length = strcspn(text + end, "\"");
 	if (length >= sizeof(container->cgroup)) {
 		errno = EBADMSG;
@@ -68,10 +78,13 @@ static void put_command(struct json *json, char *const command[])
 
 static int write_record(int fd, const struct container *container, const char *rest, char *const command[])
 {
-	char line[PATH_MAX + 512];
+	char line[PATH_MAX + 512], inode[48] = "";
 	struct json json = { .fd = fd };
-	int length = snprintf(line, sizeof(line), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",\"cgroup\":\"%s%s,\n",
-			      container->id, container->pid, container->started, container->created, container->cgroup,
+
+	if (container->cgroup[0] && container->cgroup_inode)
+		snprintf(inode, sizeof(inode), "\"cgroupInode\":%llu,", (unsigned long long)container->cgroup_inode);
+	int length = snprintf(line, sizeof(line), "{\"id\":\"%s\",\"pid\":%d,\"started\":%llu,\"created\":\"%s\",%s" CGROUP "%s%s,\n",
+			      container->id, container->pid, container->started, container->created, inode, container->cgroup,
 			      container->held ? HELD : "\"");
 
 	if (length < 0 || (size_t)length >= sizeof(line)) {

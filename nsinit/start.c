@@ -101,6 +101,7 @@ static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_
 		monitor_fail(monitor, OP_ISOLATE, "plan", "");
 	} else if (is_seen(monitor, flags)) {
 		entry->cgroup = monitor->container && monitor->container->cgroup[0] ? monitor->container->cgroup : NULL;
+		entry->cgroup_inode = entry->cgroup ? monitor->container->cgroup_inode : 0;
 		fork_outside(monitor, entry);
 	} else {
 		/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
@@ -131,8 +132,8 @@ static char **first_arguments(const struct monitor *monitor, char number[16])
 	return argv;
 }
 
-/* Should we be killed, whoever cleans up has to know what to look into: of a sandbox before the cgroup is there, whose name
- * nobody else gives.  That of a container may be another's, and is written down when it is known not to be. */
+/* Should we be killed, whoever cleans up has to know where to look, before the cgroup is there (that of a container is
+ * written down already), and then that it is ours. */
 static int make_cgroup(struct monitor *monitor)
 {
 	struct container *container = monitor->container ? monitor->container : &monitor->registered;
@@ -146,10 +147,10 @@ static int make_cgroup(struct monitor *monitor)
 		container->cgroup[0] = 0;
 		return -1;
 	}
-	int fd = cgroup_make(monitor->plan, container->id, container->cgroup, &subject);
+	int fd = cgroup_make(monitor->plan, container->id, container->cgroup, &container->cgroup_inode, &subject);
 	if (fd < 0)
 		monitor_fail(monitor, OP_CGROUP, "cgroup", subject);
-	else if (!container->held && container_record(container, monitor->plan, NULL) < 0)
+	else if (container_record(container, monitor->plan, container->held ? monitor->command : NULL) < 0)
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	return fd;
 }

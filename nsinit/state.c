@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "listing.h"
 #include "sys.h"
 
@@ -112,9 +113,10 @@ void state_admit(const struct container *container, const struct plan *plan, int
 		unlinkat(container->fd, "plan.new", 0);
 }
 
+/* Whoever is left in its cgroup is killed.  What does not go is found by the record, by whoever comes next. */
 void state_remove(struct container *container)
 {
-	if (container->fd >= 0) {
+	if (container->fd >= 0 && !cgroup_end(container->cgroup, container->cgroup_inode, CGROUP_PATIENCE_MS)) {
 		unlinkat(container->fd, "state.json", 0);
 		unlinkat(container->fd, "plan", 0);
 		unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);

@@ -130,8 +130,9 @@ static bool end_process(const struct container *container)
 
 	if (process_fd < 0)
 		return errno == ESRCH;
-	if (container->cgroup[0])
-		cgroup_kill(container->cgroup); /* also what shares the host's process namespace, and what is frozen */
+	cleanup_fd int cgroup_fd = container->cgroup[0] ? cgroup_open(container->cgroup, container->cgroup_inode) : -1;
+	if (cgroup_fd >= 0)
+		cgroup_kill(cgroup_fd); /* also what shares the host's process namespace, and what is frozen */
 	if (sys_pidfd_send_signal(process_fd, SIGKILL) < 0)
 		return errno == ESRCH;
 	return poll(&event, 1, END_PATIENCE_MS) == 1;
@@ -151,7 +152,7 @@ int verb_delete(const struct engine_call *call)
 	if (status != CONTAINER_STOPPED &&
 	    ((status != CONTAINER_CREATED && !call->values[ENGINE_FORCE]) || !end_process(&container)))
 		return -1;
-	if (container.cgroup[0] && cgroup_remove(container.cgroup) < 0)
+	if (cgroup_end(container.cgroup, container.cgroup_inode, CGROUP_PATIENCE_MS) < 0)
 		return -1;
 	container_remove(&container);
 	monitor.plan = &plan;

@@ -64,11 +64,13 @@ class Maker:
         pid: int = 0,
         start: int | None = None,
         cgroup: Path | None = None,
+        inode: int | None = None,
+        held: bool = False,
         gate: bool = False,
         created: str = "2026-11-25T10:00:00.123456789Z",
         **members: Any,
     ) -> Path:
-        """Write a state directory, and return it."""
+        """Write a state directory, and return it; `inode` is said to be the cgroup's, by default what it is, 0: nothing."""
         path = self.root / "containers" / name
         lock = self._lock(path)
         if start is None:
@@ -80,7 +82,11 @@ class Maker:
             "annotations": {},
             **members,
         }
-        line = f'{{"id":"{name}","pid":{pid},"started":{start},"created":"{created}","cgroup":"{cgroup or ""}",\n'
+        if inode is None:
+            inode = cgroup.stat().st_ino if cgroup else 0
+        node = f'"cgroupInode":{inode},' if inode else ""
+        line = f'{{"id":"{name}","pid":{pid},"started":{start},"created":"{created}",{node}"cgroup":"{cgroup or ""}",'
+        line += '"held":true,\n' if held else "\n"
         if gate:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
                 listener.bind(str(path / "start-gate"))

@@ -51,6 +51,14 @@ def table(directory: str, name: str) -> dict[str, int]:
     return found
 
 
+def is_inode(directory: str, inode: int) -> bool:
+    """Is this the cgroup with that inode number, which the kernel gives to no other?"""
+    try:
+        return os.stat(directory, follow_symlinks=False).st_ino == inode
+    except OSError:
+        return False
+
+
 def is_frozen(directory: str) -> bool:
     """Has everything in the cgroup come to a stand?"""
     return bool(directory) and table(directory, "cgroup.events").get("frozen") == 1
@@ -155,40 +163,80 @@ def kill(directory: str, seconds: float = KILL_SECONDS) -> bool:
 
 def _kill_one_by_one(directory: str, seconds: float) -> bool:
     end = time.monotonic() + seconds
-    while left := processes(directory):
-        for pid in left:
-            _kill(pid)
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def _kill(pid: int) -> None:
+    # Standing still, none can start another that we would miss; it can be killed all the same.
+    _try_write(directory, "cgroup.freeze", "1")
     try:
-        os.kill(pid, 9)
+        while left := processes(directory):
+            kill_each(directory, left)
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+    finally:
+        _try_write(directory, "cgroup.freeze", "0")
+
+
+def _try_write(directory: str, name: str, value: str) -> None:
+    try:
+        write(directory, name, value)
     except OSError:
-        return  # gone, or not ours: the next round tells
+        return  # gone meanwhile, or what it would do is not had
+
+
+def kill_each(directory: str, pids: Iterable[int]) -> None:
+    """Kill these processes, those alone that are in the cgroup: a number may be another's by now."""
+    from signal import pidfd_send_signal  # late: 3 ms
+
+    opened = {}
+    try:
+        for pid in pids:
+            try:
+                opened[pid] = os.pidfd_open(pid)
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    break  # the next round has the others
+        inside = set(processes(directory))
+        for pid, descriptor in opened.items():
+            if pid in inside:
+                try:
+                    pidfd_send_signal(descriptor, 9)
+                except OSError:
+                    continue  # gone
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def remove_empty(directory: str) -> None:
+    """Remove the cgroup if nothing is in it, neither a process nor a cgroup."""
+    _remove(directory)
 
 
 def remove(directory: str, seconds: float = REMOVE_SECONDS) -> None:
-    """Remove the cgroup and all below it, in which nothing lives any more.  Raises HostError.
+    """Kill what is left in the cgroup, and remove it and all below it.  Raises HostError.
 
-    A process that has just ended may hold its cgroup for a moment.
+    A process that has just ended may hold its cgroup for a moment, and somebody may make others in it meanwhile.
     """
     end = time.monotonic() + seconds
     pause = 0.001
     while True:
-        busy = None
+        # All is dead at nearly each end, and nothing below.
+        busy = _remove(directory)
+        if busy is None:
+            return
+        kill(directory, max(0.0, end - time.monotonic()))
         try:
             for above, name in _below(directory):
                 busy = _remove(name, above) or busy
+                if time.monotonic() > end:
+                    break
         except FileNotFoundError:
             return
-        busy = _remove(directory) or busy
-        if busy is None:
+        last = _remove(directory)
+        if last is None:
             return
-        if busy.errno not in (errno.EBUSY, errno.EINTR, errno.ENOTEMPTY) or time.monotonic() > end:
+        if last.errno != errno.EBUSY or time.monotonic() > end:
+            busy = last if busy.filename == directory else busy
             where = directory if busy.filename == directory else f"{directory}/…/{busy.filename}"
             raise HostError(f"cannot remove {where}: {busy.strerror}") from busy
         time.sleep(pause)

@@ -21,7 +21,7 @@ import os
 import stat
 import time
 
-from sandbox.errors import ContainerBusy, ContainerError, InvalidId, NoSuchContainer
+from sandbox.errors import ContainerBusy, ContainerError, HostError, InvalidId, NoSuchContainer
 from sandbox.kernel import cgroup
 from sandbox.kernel.process import lives
 
@@ -101,7 +101,7 @@ class State:
 class Record:
     """What state.json says."""
 
-    __slots__ = ("_text", "cgroup", "created", "held", "id", "pid", "started")
+    __slots__ = ("_text", "cgroup", "created", "held", "id", "pid", "started", "unmade_cgroup")
 
     def __init__(self, text: str) -> None:
         """Read the fixed line; the rest when it is wanted.  Raises ValueError."""
@@ -111,9 +111,14 @@ class Record:
         self.pid = int(_between(line, '"pid":', ","))
         self.started = int(_between(line, '"started":', ","))
         self.created = _between(line, '"created":"', '"')
-        self.cgroup = _between(line, '"cgroup":"', '"')  # its directory, "" without one
-        if self.cgroup and (self.cgroup[0] != "/" or self.cgroup == "/"):
+        named = _between(line, '"cgroup":"', '"')
+        if named and (named[0] != "/" or named == "/"):
             raise ValueError("by any other path what were ended would be the machine")
+        inode = int(_between(line, '"cgroupInode":', ",")) if '"cgroupInode":' in line else 0
+        # Its directory, "" without one: another may have the name by now, which is not ours to freeze, kill or remove.
+        self.cgroup = named if named and cgroup.is_inode(named, inode) else ""
+        # It was about to be made, and may be there, empty.
+        self.unmade_cgroup = "" if inode else named
         self.held = line.endswith(_HELD)  # a sandbox, whose monitor has the lock
 
     def document(self) -> dict[str, Any]:
@@ -332,13 +337,21 @@ def open_container(parent: str, name: str) -> tuple[Place, Record]:
 
 
 def remove_left_over(place: Place) -> None:
-    """Remove what a killed creation has left: its cgroup, with whatever is in there, and the directory."""
+    """Remove what somebody who was killed has left: a cgroup, with whatever is in there, and the directory.
+
+    With a cgroup that does not go the record stays, for the next who comes by.
+    """
     try:
-        directory = place.record().cgroup
+        record = place.record()
     except NoSuchContainer:
-        directory = ""
-    if directory and cgroup.kill(directory):
-        cgroup.remove(directory)
+        record = None
+    if record is not None and record.cgroup:
+        try:
+            cgroup.remove(record.cgroup)
+        except HostError:
+            return
+    elif record is not None and record.unmade_cgroup:
+        cgroup.remove_empty(record.unmade_cgroup)
     place.remove()
 
 

@@ -95,6 +95,9 @@ def main() -> None:
         {
             "none": (line % (0, 0, "")).encode(),
             "full": (line % (1234, 99999, "/sys/fs/cgroup/a/b")).encode(),
+            "known": (line % (1234, 99999, "/a"))
+            .replace('"cgroup"', '"cgroupInode":18446744073709551615,"cgroup"')
+            .encode(),
             "ours": (line % (1, 0, "x" * 5000)).encode(),
         },
     )
