@@ -293,6 +293,14 @@ int container_process(const struct container *container)
 	return fd;
 }
 
+/* A sandbox without a cgroup is paused by stop signals: nobody inside can stop process 1. */
+static bool stands(const struct container *container)
+{
+	char state = 0;
+
+	return container->held && process_start_time(container->pid, &state) && state == 'T';
+}
+
 /* Never by what a file claims, but by the process that lives or does not. */
 enum container_status container_status(const struct container *container)
 {
@@ -301,7 +309,7 @@ enum container_status container_status(const struct container *container)
 	cleanup_fd int process_fd = container_process(container);
 	if (process_fd < 0)
 		return CONTAINER_STOPPED;
-	if (container->cgroup[0] && cgroup_is_frozen(container->cgroup, container->cgroup_inode))
+	if ((container->cgroup[0] && cgroup_is_frozen(container->cgroup, container->cgroup_inode)) || stands(container))
 		return CONTAINER_PAUSED;
 	return faccessat(container->fd, "start-gate", F_OK, AT_SYMLINK_NOFOLLOW) ? CONTAINER_RUNNING : CONTAINER_CREATED;
 }

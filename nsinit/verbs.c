@@ -60,7 +60,7 @@ int verb_state(const struct engine_call *call)
 
 	if (container_open(&container, call->containers, call->id) < 0 || container_read_plan(&container, &plan) < 0)
 		return -1;
-	if (container.held && container_status(&container) == CONTAINER_STOPPED)
+	if (container.held) /* its monitor may be stopped, too */
 		return -1;
 	char *document = container_document(&plan, container.id, container.pid, container_status(&container), container.created);
 	if (!document)

@@ -84,7 +84,7 @@ def test_headings_are_bold_on_a_terminal_only(sandbox: Sandbox, settings: dict[s
 
 
 NOT_UNDERSTOOD = [
-    (["rum", "x"], "sandbox: rum is not understood\n  hint: did you mean run?\n  hint: see sandbox --help\n"),
+    (["runn", "x"], "sandbox: runn is not understood\n  hint: did you mean run?\n  hint: see sandbox --help\n"),
     (["run", "--reed", "x"], "sandbox: run: --reed is not understood\n  hint: did you mean --read"),
     (["run", "--reed=/x", "--", "true"], "sandbox: run: --reed is not understood\n  hint: did you mean --read"),
     (["explain", "--hid", "x"], "sandbox: explain: --hid is not understood\n  hint: did you mean --hide"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from sandbox.cli import running_app
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.frame import App, Group, with_options
 from sandbox.cli.profile_app import app as profile_app
@@ -249,6 +250,9 @@ def inspect_(**values: Any) -> None:
       sandbox inspect web
     """
     _perform("inspect", values, values.pop("sandboxes"))
+
+
+running_app.add(app, _SANDBOXES, _perform)
 
 
 @app.command("completion")

@@ -14,7 +14,7 @@ from sandbox.plan.encode import decode, encode
 from sandbox.runtime.adapting import adapt, is_held
 from sandbox.runtime.finding import find
 from sandbox.runtime.held import read_plan
-from sandbox.runtime.state import Place, Record, Status, state_root
+from sandbox.runtime.state import Place, Record, Status, is_paused, state_root
 
 
 def run(values: Values, operands: list[str], program: str, signals: str) -> NoReturn:
@@ -45,8 +45,9 @@ def run(values: Values, operands: list[str], program: str, signals: str) -> NoRe
 
 def _check(place: Place, record: Record) -> None:
     status = place.status(record)
-    if status == Status.PAUSED:
-        raise WrongStatus(f"{record.id} is paused", hint=f"let it go on: sandbox-oci resume {record.id}")
+    # Into one that Ctrl-Z has stopped one may come: what joins it runs.
+    if status == Status.PAUSED and is_paused(record):
+        raise WrongStatus(f"{record.id} is paused", hint=f"let it go on: sandbox resume {record.id}")
     if status == Status.STOPPED:
         raise WrongStatus(f"{record.id} has ended", hint="see what runs: sandbox ps")
     if status == Status.CREATING:

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from sandbox.cli.verb_line import Values
-from sandbox.errors import EXIT_OWN_FAILURE, NoSuchContainer, SandboxError, UsageError, WrongStatus, describe
+from sandbox.errors import EXIT_OWN_FAILURE, NoSuchContainer, SandboxError, UsageError, WrongStatus, describe, say_notes
 
 _USAGE = "sandbox kill ID… [SIGNAL]"
 
@@ -15,7 +15,7 @@ def kill(values: Values, operands: list[str]) -> int:
     """Signal those that are named; what fails for one does not keep the others from it."""
     from sandbox.runtime.container import Container
     from sandbox.runtime.finding import find
-    from sandbox.runtime.state import state_root
+    from sandbox.runtime.state import Status, state_root
 
     if not operands:
         raise UsageError("no sandbox was given", hint=_USAGE)
@@ -34,8 +34,11 @@ def kill(values: Values, operands: list[str]) -> int:
         try:
             place, record = find(parent, name)
             with place:
+                paused = place.status(record) == Status.PAUSED
                 container = Container(place, record, root)
             container.signal(number, all=bool(values.get("all")))
+            if paused and number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):
+                say_notes((f"{record.id} is paused, and hears of it when it goes on: sandbox resume {record.id}",))
         except WrongStatus:
             print(describe(WrongStatus("has ended", where=name)), file=sys.stderr)
             status = EXIT_OWN_FAILURE

@@ -29,7 +29,7 @@ _ENDED = ("137", "Also: the sandbox ended.")
 # Under which heading a verb is listed.
 _GROUPS = {
     "Run": ("run", "exec"),
-    "What runs": ("ps", "kill", "inspect"),
+    "What runs": ("ps", "kill", "pause", "resume", "inspect"),
     "Understand": ("explain", "spec", "doctor"),
     "Set up": ("profile", "completion"),
 }
@@ -69,7 +69,7 @@ class Page(NamedTuple):
             return " ".join((*self.path, "VERB …"))
         options = ["[OPTIONS]"] if self.options else []
         # These say themselves, in better words than typer's, that an argument is missing, which so seems optional.
-        strict = self.path[-1] in ("run", "exec", "kill", "inspect")
+        strict = self.path[-1] in ("run", "exec") or self.path[-1] in _GROUPS["What runs"]
         arguments = []
         for row in self.arguments:
             dashes = "[--] " if row.metavar.startswith("COMMAND") else ""

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import sys
 
+from sandbox.cli.verb_line import VERBS
 from sandbox.errors import EXIT_OWN_FAILURE, SandboxError, describe
-
-_QUICK = ("exec", "ps", "kill", "inspect")  # which would have to wait for typer longer than for their work
 
 
 def main() -> None:
@@ -46,7 +45,7 @@ def _work() -> None:
     try:
         if int(key_fd) >= 0:
             _run(program, int(key_fd), plan_name, arguments, int(command_at), signals)
-        if arguments and arguments[0] in _QUICK:
+        if arguments and arguments[0] != "run" and arguments[0] in VERBS:
             _perform(arguments[0], arguments[1:], program, signals)
         from sandbox.cli.app import main as app_main  # late: typer is slow to import
 

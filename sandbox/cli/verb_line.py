@@ -12,7 +12,7 @@ from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
 
 # Does the command line end at the first word that is no option?  Behind it is a command.
-VERBS = {"run": True, "exec": True, "ps": False, "kill": False, "inspect": False}
+VERBS = {"run": True, "exec": True} | dict.fromkeys(("ps", "kill", "inspect", "pause", "resume"), False)
 
 Values = dict[str, object]
 
@@ -72,6 +72,10 @@ def perform(verb: str, values: Values, operands: list[str], program: str, signal
         from sandbox.cli.kill import kill
 
         return kill(values, operands)
+    if verb in ("pause", "resume"):
+        from sandbox.cli import pause as pausing
+
+        return pausing.pause(operands) if verb == "pause" else pausing.resume(operands)
     from sandbox.cli.inspect import inspect
 
     return inspect(operands)

@@ -23,6 +23,7 @@ _PIDFD_INFO_SIZE = 64
 _PIDFD_INFO_EXIT = 1 << 3
 _EXIT_CODE_AT = 60
 
+_SIGSTOP = 19
 _NS_GET_PARENT = 0xB702
 
 
@@ -42,6 +43,25 @@ def look(pid: int) -> tuple[str, int] | None:
     # The name, in parentheses, may hold anything.
     fields = line[line.rindex(b")") + 2 :].split()
     return fields[0].decode(), int(fields[19])
+
+
+def state(pid: int) -> str:
+    """Return the letter of the state of a process, proc(5), "" where there is none."""
+    found = look(pid) if pid else None
+    return "" if found is None else found[0]
+
+
+def is_stopped(pid: int) -> bool:
+    """Was the process stopped by SIGSTOP?  Who waits for a child of vfork(2) that stands will stop when it comes back."""
+    letter = state(pid)
+    if letter != "D":
+        return letter == "T"
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            pending = next((line for line in file if line.startswith(b"ShdPnd:")), b": 0")
+    except OSError:
+        return False
+    return bool(int(pending.split()[1], 16) >> (_SIGSTOP - 1) & 1)
 
 
 def parent(pid: int) -> int:

@@ -250,23 +250,42 @@ class Container(Handle):
             except OSError as error:
                 reason = os.strerror(error.errno or 0).lower()
                 raise ContainerError(f"unable to signal init: {reason}") from error
+            if record.held and number == SIGKILL and status == Status.PAUSED:
+                _release(record)
 
     def pause(self) -> None:
         """Stop every process; return when they stand.
 
-        Raises WrongStatus when there is nothing to stop, HostError without a cgroup to do it by.
+        That of a sandbox without a cgroup is done by signals, which those inside can notice (`standing.py`).  Raises
+        WrongStatus when there is nothing to stop, HostError for a container without a cgroup to do it by.
         """
         with self._locked() as (place, record):
-            if place.status(record) not in (Status.RUNNING, Status.CREATED) or cgroup.is_frozen(record.cgroup):
+            if place.status(record) not in (Status.RUNNING, Status.CREATED):
                 raise WrongStatus("container not running")
-            cgroup.freeze(_cgroup_of(record), frozen=True)
+            if record.held and not record.cgroup:
+                from sandbox.runtime import standing  # late: hardly ever
+
+                standing.stop(record)
+            else:
+                cgroup.freeze(_cgroup_of(record), frozen=True)
 
     def resume(self) -> None:
-        """Let the processes of a paused container go on.  Raises WrongStatus, HostError."""
+        """Let the processes of a paused container go on, and a sandbox that Ctrl-Z has stopped.
+
+        Raises WrongStatus, HostError.
+        """
         with self._locked() as (place, record):
-            if place.status(record) == Status.STOPPED or not cgroup.is_frozen(record.cgroup):
+            if place.status(record) != Status.PAUSED:
                 raise WrongStatus("container not paused")
-            cgroup.freeze(_cgroup_of(record), frozen=False)
+            if not record.held:
+                cgroup.freeze(_cgroup_of(record), frozen=False)
+                return
+            from sandbox.runtime import standing  # late, as above
+
+            try:
+                standing.release(record)
+            except ProcessLookupError as error:
+                raise WrongStatus("container not paused") from error
 
     def set(self, resources: Resources | Mapping[str, Any]) -> None:
         """Change limits while it runs; `resources` is `linux.resources` of the specification, what is absent stays.
@@ -379,6 +398,16 @@ class Container(Handle):
             pass  # destroyed within
         finally:
             self.close()
+
+
+def _release(record: Record) -> None:
+    """Let go on a sandbox whose command was killed while it stood: its process 1 and its monitor have to see that."""
+    from sandbox.runtime import standing  # late: hardly ever
+
+    try:
+        standing.release(record)
+    except ProcessLookupError:
+        return  # it has seen it
 
 
 def _cgroup_of(record: Record) -> str:

@@ -82,6 +82,8 @@ def end(place: Place, record: Record) -> None:
     """Kill the command, and return when the monitor has cleaned up.  Raises ContainerError."""
     from signal import pidfd_send_signal  # late: 3 ms
 
+    from sandbox.runtime.standing import release
+
     for find in (command_of, _first):
         try:
             descriptor = find(record)
@@ -89,6 +91,7 @@ def end(place: Place, record: Record) -> None:
             break
         try:
             pidfd_send_signal(descriptor, _KILL)
+            release(record)
             if wait_end(descriptor, END_SECONDS):
                 break
         except ProcessLookupError:
@@ -101,7 +104,7 @@ def end(place: Place, record: Record) -> None:
             place.remove()
             return
         if time.monotonic() > limit:
-            raise ContainerError(f"{place.id} has not ended", hint="is its monitor stopped? see: sandbox ps")
+            raise ContainerError(f"{place.id} has not ended", hint="its monitor hangs: see sandbox inspect")
         time.sleep(0.002)
 
 

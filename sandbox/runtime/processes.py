@@ -52,7 +52,7 @@ def signal_all(record: Record, number: int) -> None:
             raise ContainerError("unable to kill all processes: some are left")
         return
     if not record.cgroup:
-        _signal(inside(record), number, record)
+        signal_each(inside(record), number, record)
         return
     # Standing still, none can start another that we would miss.
     frozen = cgroup.is_frozen(record.cgroup)
@@ -62,7 +62,7 @@ def signal_all(record: Record, number: int) -> None:
     except HostError:
         frozen = True  # nothing to thaw; those that are there get it
     try:
-        _signal(cgroup.processes(record.cgroup), number, None)
+        signal_each(cgroup.processes(record.cgroup), number, None)
     finally:
         if not frozen:
             cgroup.freeze(record.cgroup, frozen=False)
@@ -70,10 +70,14 @@ def signal_all(record: Record, number: int) -> None:
 
 def kill_all(pids: Iterable[int]) -> None:
     """Kill processes that were in a container a moment ago."""
-    _signal(pids, _KILL, None)
+    signal_each(pids, _KILL, None)
 
 
-def _signal(pids: Iterable[int], number: int, record: Record | None) -> None:
+def signal_each(pids: Iterable[int], number: int, record: Record | None) -> None:
+    """Signal processes that are of the container `record`, those alone that still are; None: whoever they are.
+
+    Raises ContainerError.
+    """
     from signal import pidfd_send_signal  # late: 3 ms
 
     for pid in pids:

@@ -23,7 +23,7 @@ import time
 
 from sandbox.errors import ContainerBusy, ContainerError, HostError, InvalidId, NoSuchContainer
 from sandbox.kernel import cgroup
-from sandbox.kernel.process import lives
+from sandbox.kernel.process import is_stopped, lives, parent, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class Place:
             return Status.CREATING
         if not lives(record.pid, record.started):
             return Status.STOPPED
-        if cgroup.is_frozen(record.cgroup):
+        if is_paused(record) or is_suspended(record):
             return Status.PAUSED
         return Status.CREATED if not record.held and self.has_gate() else Status.RUNNING
 
@@ -290,6 +290,16 @@ class Place:
             pass
         except OSError as error:
             raise ContainerError(f"rmdir {self.path}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def is_paused(record: Record) -> bool:
+    """Was everything in a container made to stand (`standing.py`)?"""
+    return cgroup.is_frozen(record.cgroup) or (record.held and is_stopped(record.pid))
+
+
+def is_suspended(record: Record) -> bool:
+    """Was a sandbox stopped together with its monitor, by Ctrl-Z or another signal of job control?"""
+    return record.held and state(parent(record.pid)) == "T"
 
 
 def _remove_tree(name: str, directory: int, depth: int = 0) -> None:
