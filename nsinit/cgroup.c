@@ -170,6 +170,33 @@ bool cgroup_is_frozen(const char *path, uint64_t inode)
 	return fd >= 0 && cgroup_read(fd, "cgroup.events", text, sizeof(text)) > 0 && strstr(text, "frozen 1");
 }
 
+int cgroup_divide(const struct plan *plan, const char *above, const char *path, uint64_t *inode, const char **subject)
+{
+	const struct plan_cgroup *op = (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
+	cleanup_fd int above_fd = open(above, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	struct stat status;
+
+	*subject = path;
+	if (above_fd < 0 || fd < 0 || fstat(fd, &status) < 0)
+		return -1;
+	*inode = status.st_ino;
+	if (!op)
+		return 0;
+	enable_controllers(plan, op, above_fd);
+	return apply(plan, op, fd, subject);
+}
+
+int cgroup_move(const char *path, pid_t pid)
+{
+	cleanup_fd int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", pid);
+	return fd < 0 ? -1 : cgroup_write(fd, "cgroup.procs", number);
+}
+
 /* Put the calling process into it. */
 int cgroup_enter(const char *path, uint64_t inode)
 {

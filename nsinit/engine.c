@@ -178,14 +178,15 @@ static bool make_key(const struct engine_call *call, struct key *key)
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &about) < 0 || !S_ISREG(about.st_mode) || about.st_size > (off_t)CONFIG_MAX)
 		return false;
-	size_t room = sizeof(status) + 2 * sizeof(bundle) + sizeof(cgroup) + (size_t)about.st_size + 1;
+	size_t room = sizeof(status) + 2 * sizeof(bundle) + sizeof(cgroup) + sizeof("systemd") + (size_t)about.st_size + 1;
 	key->bytes = malloc(room);
 	if (!key->bytes)
 		return false;
 	/* The NULs are part of it. */
-	int length = snprintf(key->bytes, room, "oci%c%s%c%u %u%c%.16s%c%llu%c%s%c%s%c%s%c", 0, BUILD_ID, 0, geteuid(), getegid(), 0,
+	int length = snprintf(key->bytes, room, "oci%c%s%c%u %u%c%.16s%c%llu%c%s%c%s%c%s%c%s%c", 0, BUILD_ID, 0, geteuid(), getegid(), 0,
 			      *capabilities ? capabilities + sizeof("CapEff:\t") - 1 : "", 0, (unsigned long long)space.st_ino, 0,
-			      call->root, 0, bundle, 0, line_of(cgroup, "0::"), 0);
+			      call->root, 0, bundle, 0, line_of(cgroup, "0::"), 0,
+			      call->values[ENGINE_SYSTEMD_CGROUP] ? "systemd" : "", 0);
 	if (length < 0 || (size_t)length >= room)
 		return false;
 	ssize_t size = read(fd, key->bytes + length, room - (size_t)length);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,6 +273,24 @@ static int tell_start(struct run *run)
 	return sent < 0 ? refuse(run, "sendmsg", "starting") : 0;
 }
 
+/* A cgroup namespace shows as its root the cgroup that its maker is in: with a scope that is the right one from HELLO on. */
+uint64_t init_late_namespaces(const struct plan *plan)
+{
+	const struct plan_isolate *isolate = (const struct plan_isolate *)plan_find(plan, OP_ISOLATE);
+
+	return isolate && plan_find(plan, OP_SCOPE) ? isolate->flags & CLONE_NEWCGROUP : 0;
+}
+
+static int leave_cgroups(struct run *run)
+{
+	const struct plan_op *scope = plan_find(run->plan, OP_SCOPE);
+
+	if (run->joining || !init_late_namespaces(run->plan))
+		return 0;
+	run->current = plan_index(run->plan, scope);
+	return unshare(CLONE_NEWCGROUP) < 0 ? refuse(run, "unshare", "") : 0;
+}
+
 /* From the host's word on: carry the plan out, and become the command.  Returns only if that failed. */
 int init_proceed(struct run *run, char *const argv[])
 {
@@ -287,6 +306,8 @@ int init_proceed(struct run *run, char *const argv[])
 	}
 	if (error == 0)
 		error = tell_start(run);
+	if (error == 0)
+		error = leave_cgroups(run);
 	if (error == 0)
 		error = execute(run);
 	if (error == 0)

@@ -9,5 +9,6 @@ int init_main(char *const argv[]);
 void init_run(struct run *run, char *const argv[]);
 int init_open_host(struct run *run);
 void init_await_hello(struct run *run);
+uint64_t init_late_namespaces(const struct plan *plan);
 int init_proceed(struct run *run, char *const argv[]);
 int init_fail(const struct run *run);

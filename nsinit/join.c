@@ -87,7 +87,7 @@ static int enter_namespaces(struct run *run, pid_t *child)
 		if (join_paths(run) < 0)
 			return -1;
 		run->current = isolate ? plan_index(run->plan, (const struct plan_op *)isolate) : 0;
-		flags = isolate ? isolate->flags : 0;
+		flags = isolate ? isolate->flags & ~init_late_namespaces(run->plan) : 0;
 	}
 	*child = sys_clone(flags, -1, true);
 	if (*child < 0)

@@ -18,6 +18,7 @@
 #include "idmap.h"
 #include "join.h"
 #include "monitor.h"
+#include "scope.h"
 #include "sys.h"
 
 /* All signals arrive by descriptor.  Those that a fault of ours raises keep their way, and those that stop who
@@ -104,9 +105,11 @@ static void fork_first(struct monitor *monitor, struct entry *entry, int cgroup_
 		entry->cgroup_inode = entry->cgroup ? monitor->container->cgroup_inode : 0;
 		fork_outside(monitor, entry);
 	} else {
-		/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one. */
+		/* A cgroup namespace shows as its root the cgroup that its maker is in: that has to be the new one.  In a scope
+		 * it is there with HELLO. */
 		entry->late_namespaces = cgroup_fd >= 0 ? flags & CLONE_NEWCGROUP : 0;
-		monitor->init = sys_clone(flags & ~entry->late_namespaces, cgroup_fd, false);
+		uint64_t later = scope_wanted(monitor->plan) ? CLONE_NEWCGROUP : entry->late_namespaces;
+		monitor->init = sys_clone(flags & ~later, cgroup_fd, false);
 		if (monitor->init == 0)
 			enter_sandbox(entry);
 		if (monitor->init < 0)
@@ -139,7 +142,8 @@ static int make_cgroup(struct monitor *monitor)
 	struct container *container = monitor->container ? monitor->container : &monitor->registered;
 	const char *subject;
 
-	if (monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP))
+	/* One in a scope is made when that is there. */
+	if (monitor->process_fd >= 0 || !plan_find(monitor->plan, OP_CGROUP) || scope_wanted(monitor->plan))
 		return -1;
 	if (container->held && (cgroup_name(monitor->plan, container->id, container->cgroup) < 0 ||
 				container_record(container, monitor->plan, monitor->command) < 0)) {
@@ -153,6 +157,14 @@ static int make_cgroup(struct monitor *monitor)
 	else if (container_record(container, monitor->plan, container->held ? monitor->command : NULL) < 0)
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	return fd;
+}
+
+static bool make_scope(struct monitor *monitor, int bus_fd)
+{
+	scope_await(monitor, bus_fd);
+	if (!monitor->failed && monitor->container && container_record(monitor->container, monitor->plan, NULL) < 0)
+		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
+	return !monitor->failed;
 }
 
 /* Signals are held back by now: what is made is removed. */
@@ -191,14 +203,20 @@ void monitor_start(struct monitor *monitor)
 	}
 	take_stubs(monitor);
 	cleanup_fd int cgroup_fd = monitor->failed ? -1 : make_cgroup(monitor);
+	cleanup_fd int bus_fd = monitor->failed ? -1 : scope_connect(monitor);
 	if (!monitor->failed)
 		fork_first(monitor, &entry, cgroup_fd);
+	if (!monitor->failed && bus_fd >= 0)
+		scope_ask(monitor, bus_fd);
 	close_fd(&entry.sync_fd);
 	close_fd(&monitor->relay.pipe_fd);
 	monitor->relay.pipe_fd = -1;
 	free(envp);
 	free(argv);
 	if (monitor->failed)
+		return;
+	/* As long as it is ours: of a process that has become another id, systemd thinks that it is none of ours. */
+	if (bus_fd >= 0 && !make_scope(monitor, bus_fd))
 		return;
 	if (monitor->process_fd < 0 && map_ids(monitor->plan, monitor->init, monitor->sync_fd, &call, &subject) < 0) {
 		monitor_fail(monitor, OP_MAP_IDS, call, subject);

@@ -152,5 +152,6 @@ def test_what_is_not_enabled_is_refused() -> None:
     assert not LINUX["netDevices"]["enabled"]
     namespaces = [MOUNT_NAMESPACE, Namespace(type="network")]
     assert not taken(linux=Linux(namespaces=namespaces, net_devices={"eth0": NetDevice()}))
-    assert not LINUX["cgroup"]["systemdUser"]
+    assert LINUX["cgroup"]["systemdUser"]
+    assert not LINUX["cgroup"]["systemd"]  # the one of the system is root's
     assert not taken(linux=Linux(namespaces=[MOUNT_NAMESPACE], cgroups_path="user.slice:a:b"))

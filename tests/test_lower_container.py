@@ -670,7 +670,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"linux.devices": [{"type": "c", "path": "/dev/x", "major": 99, "minor": 1}]},
         r"linux\.devices\[0\]: /dev/x: the host has no node",
     ),
-    "a systemd unit": ({"linux.cgroupsPath": "user.slice:box:1"}, r"linux\.cgroupsPath: .* user manager"),
+    "a systemd unit": (
+        {"linux.cgroupsPath": "user.slice:box:1"},
+        r"linux\.cgroupsPath: .* with --systemd-cgroup alone",
+    ),
     "the root cgroup": ({"linux.cgroupsPath": "/"}, r"linux\.cgroupsPath: is the root"),
     "another's cgroup": ({"linux.cgroupsPath": "/others/x"}, "/sys/fs/cgroup/others is not yours"),
     "metadata without a listener": (

@@ -55,7 +55,7 @@ class Bundle:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
         cgroup = next((line for line in lines if line.startswith("0::")), "")
         parts = ("oci", "build", f"{os.geteuid()} {os.getegid()}", capabilities, str(space), str(self.root))
-        texts = (*parts, str(self.path), cgroup)
+        texts = (*parts, str(self.path), cgroup, "")
         return b"".join(text.encode() + b"\0" for text in texts) + (self.path / "config.json").read_bytes()
 
     def compile(self, *words: str, name: str = "x.plan", env: dict[str, str] | None = None) -> tuple[set[str], Any]:
@@ -177,13 +177,11 @@ def test_a_warning_is_logged_and_the_plan_not_kept(bundle: Bundle) -> None:
     assert bundle.kept() == []
 
 
-@pytest.mark.parametrize("option", ["--no-pivot", "--systemd-cgroup"])
-def test_what_an_option_does_not_do_is_said(bundle: Bundle, option: str) -> None:
-    words = ("run", option, "x") if option == "--no-pivot" else (option, "run", "x")
-    result = bundle.attempt(*words, name="")
+def test_what_an_option_does_not_do_is_said(bundle: Bundle) -> None:
+    result = bundle.attempt("run", "--no-pivot", "x", name="")
 
     assert result.returncode == 0
-    assert f'level=warning msg="{option} is ignored: '.encode() in result.stderr
+    assert b'level=warning msg="--no-pivot is ignored: ' in result.stderr
 
 
 @pytest.mark.parametrize(

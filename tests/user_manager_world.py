@@ -107,9 +107,9 @@ def machines_own() -> dict[str, str] | None:
 
 
 @contextlib.contextmanager
-def running(runtime: Path) -> Iterator[UserManager]:
-    """Have a user manager: the machine's own, or one whose runtime directory, with its bus, is `runtime`."""
-    found = machines_own()
+def running(runtime: Path, *, own: bool = False) -> Iterator[UserManager]:
+    """Have a user manager: the machine's, or one of our `own`, whose runtime directory, with its bus, is `runtime`."""
+    found = None if own else machines_own()
     if found is not None:
         (runtime / "bus").unlink(missing_ok=True)  # a test's own would hide it
         bus = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={found['XDG_RUNTIME_DIR']}/bus"}
@@ -117,14 +117,14 @@ def running(runtime: Path) -> Iterator[UserManager]:
         manager.cgroup = _cgroup_of(manager)
         yield manager
         return
-    own = own_cgroup()
-    assert own is not None
-    above = own.parent / f"manager-{os.getpid()}-{runtime.name}"
+    beside = own_cgroup()
+    assert beside is not None
+    above = beside.parent / f"manager-{os.getpid()}-{runtime.name}"
     cgroup = above / f"user@{os.geteuid()}.service"
     cgroup.mkdir(parents=True)
     manager = UserManager({"XDG_RUNTIME_DIR": str(runtime)}, own=False, cgroup=cgroup)
     try:
-        for controller in (own.parent / "cgroup.controllers").read_text().split():
+        for controller in (beside.parent / "cgroup.controllers").read_text().split():
             (above / "cgroup.subtree_control").write_text(f"+{controller}")
         _start(manager, runtime)
         yield manager

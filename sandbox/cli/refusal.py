@@ -61,8 +61,9 @@ def refusal(step: Step, call: str, number: int, subject: str) -> HostError:
         return HostError(
             f"the sandbox's first process ended without a report: {subject}", cause=cause.why, hint=cause.cure
         )
-    reason = os.strerror(number)
-    cause = diagnose(step.op, call, number, subject)
+    # Where somebody else has refused, it is in words of its own.
+    reason, subject = (os.strerror(number), subject) if number else (subject, "")
+    cause = diagnose(step.op, call, number, subject or reason)
     on = f" on {subject}" if subject and subject not in words(step.op) else ""
     return HostError(
         f"cannot {words(step.op)}: {reason} ({call}{on})",

@@ -62,19 +62,13 @@ def _container(key_fd: int, plan_name: str, line: CommandLine, log: Log) -> int:
         keyring=not line.flag("no_new_keyring"),
         notify_directory=f"{key.root}/containers/{line.operands[0]}/notify" if notify else "",
         notify_host=notify,
+        systemd=key.systemd,
+        id=line.operands[0],
     )
-    for given, what in (
-        (
-            line.flag("no_pivot"),
-            "--no-pivot is ignored: the root is left by pivot_root(2), or the container does not start",
-        ),
-        (line.settings.get("systemd_cgroup"), "--systemd-cgroup is ignored: cgroups are made by files, not by systemd"),
-    ):
-        if given:
-            log.warning(what)
+    if line.flag("no_pivot"):
+        log.warning("--no-pivot is ignored: the root is left by pivot_root(2), or the container does not start")
     compilation = compile_bundle(key, call)
-    if not plan_name or compilation.warnings:
-        # A kept plan would not warn again.
+    if not plan_name or not compilation.keeps:
         return _in_memory(compilation, log)
     return keep_plan(key.root, plan_name, encode(compilation.plan))
 

@@ -93,7 +93,6 @@ GLOBAL = (
         FLAG,
         "enable systemd cgroup support, expects cgroupsPath to be of form "
         '"slice:prefix:name" for e.g. "user.slice:sandbox:434234"',
-        keeps_plan=False,
     ),
     Option("rootless", "", TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')", default='"auto"'),
 )

@@ -152,11 +152,13 @@ def _step_error(step: Step, call: str, number: int, subject: str) -> HostError:
     from sandbox.plan.words import describe as words
 
     what = words(step.op)
+    # Where somebody else has refused, it is in words of its own.
+    reason, subject = (os.strerror(number).lower(), subject) if number else (subject, "")
     on = f" on {subject}" if subject and subject not in what else ""
     where = f"{step.origin}: " if step.origin else ""
-    cause = diagnose(step.op, call, number, subject)
+    cause = diagnose(step.op, call, number, subject or reason)
     return HostError(
-        f"{_START}{_INIT}{where}cannot {what}: {os.strerror(number).lower()} ({call}{on})",
+        f"{_START}{_INIT}{where}cannot {what}: {reason} ({call}{on})",
         cause=cause.why,
         hint=cause.cure,
     )

@@ -39,10 +39,11 @@ def look_at(parent: str, own: str, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def look_around(parent_of: Callable[[str], str], inputs: Inputs) -> dict[str, Any]:
-    """Return the facts of `look_at`, and unmanaged, enabled and files, for a sandbox that we start.
+def look_around(parent_of: Callable[[str], str], inputs: Inputs, *, detached: bool = False) -> dict[str, Any]:
+    """Return the facts of `look_at`, and unmanaged, enabled, files, bus and no_bus, for a sandbox that we start.
 
-    `parent_of` (`sandbox.lower.cgroup.parent`) says in which cgroup that of the sandbox is to be, from our own.
+    `parent_of` (`sandbox.lower.cgroup.parent`) says in which cgroup that of the sandbox is to be, from our own.  One that is
+    detached outlives the unit that we are in: that of its own is asked for first.
     """
     own = inputs.own_cgroup()
     parent = parent_of(own)
@@ -55,11 +56,44 @@ def look_around(parent_of: Callable[[str], str], inputs: Inputs) -> dict[str, An
         inputs.awaited(facts["obstacle"])  # gone as soon as a process is: nothing is kept
     # A cgroup beside ours has the files that ours has.
     enabled = inputs.words(f"{directory}/cgroup.controllers").split() if root and own not in ("", "/") else []
+    unmanaged = bool(top) and is_unmanaged(root, parent)
+    if detached or not unmanaged:
+        facts |= look_at_manager(root, inputs)
+        if facts["bus"]:
+            return facts
     return {
         **facts,
-        "unmanaged": bool(top) and is_unmanaged(root, parent),
+        "unmanaged": unmanaged,
         "enabled": tuple(enabled),
         "files": frozenset(os.listdir(directory)) if enabled else frozenset(),
+    }
+
+
+def look_at_manager(root: str, inputs: Inputs) -> dict[str, Any]:
+    """Return bus and the other facts of a cgroup that the user's systemd is asked for; no_bus where there is none.
+
+    `root` is where the hierarchy is mounted.
+    """
+    from sandbox.kernel.manager import CONTROLLERS, NoManager, find  # late: to talk costs
+
+    if not root:
+        return {"bus": "", "no_bus": ("no cgroup2 is mounted here", "")}
+    try:
+        manager = find(inputs)
+    except NoManager as error:
+        return {"bus": "", "no_bus": (str(error), error.cure)}
+    top = f"{root}{manager.cgroup}"
+    inputs.node(top)
+    controllers = tuple(name for name in inputs.words(f"{top}/cgroup.controllers").split() if name in CONTROLLERS)
+    return {
+        "bus": manager.address,
+        "cgroup_top": top,
+        "controllers": controllers,
+        "offered": controllers,
+        "obstacle": "",
+        "enabled": controllers,
+        "files": frozenset(os.listdir(top)) if os.path.isdir(top) else frozenset(),
+        "bfq": "io" in controllers and os.path.exists(f"{top}/io.bfq.weight"),
     }
 
 

@@ -43,6 +43,10 @@ def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
     cause = lacks.lack(number)
     if cause:
         return cause
+    if kind == "Scope":
+        from sandbox.kernel.probe.scope import why_not as no_scope  # late: for few
+
+        return no_scope(op, call, number, subject)
     if kind == "MapIds":
         return ids.why_no_map(op.uid_helper, op.gid_helper, call, number)
     if kind == "Container":

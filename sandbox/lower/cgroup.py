@@ -11,7 +11,7 @@ from posixpath import dirname, normpath
 from sandbox.errors import SpecError
 from sandbox.lower.resources import Setting, settings
 from sandbox.plan.ops import Cgroup, Notice, Step
-from sandbox.spec.annotations import annotation, texts
+from sandbox.spec.annotations import annotation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def place(path: str, own: str) -> tuple[str, str]:
     if not path.startswith("/"):
         if path.count(":") == 2:
             raise SpecError(
-                f'"{path}" is a unit of systemd\'s, whose user manager is not asked for it yet',
-                hint="have the engine manage cgroups by files: --cgroup-manager=cgroupfs, SystemdCgroup = false",
+                f'"{path}" is a unit of systemd\'s, which is asked for it with --systemd-cgroup alone',
+                hint="give that, or have the engine manage cgroups by files: --cgroup-manager=cgroupfs, SystemdCgroup = false",
             )
         path = f"{dirname(own).rstrip('/')}{normpath('/' + path)}"
     path = "/" + normpath(path).lstrip("/")
@@ -79,7 +79,9 @@ def parent_of_sandbox(own: str) -> str:
 
 
 def way(host: Host) -> str:
-    """Return how a sandbox comes to its cgroup: "direct", or "none" where it has none."""
+    """Return how a sandbox comes to its cgroup: "direct", by a "scope" of systemd's, or "none" where it has none."""
+    if host.bus:
+        return "scope"
     return "direct" if host.cgroup_root and host.cgroup and host.cgroup_top and host.unmanaged else "none"
 
 
@@ -128,11 +130,7 @@ def sandbox(case: Case) -> list[Step]:
     if not needs_cgroup(case.spec, case.origins):
         return []
     unmet = [verdict for verdict in verdicts(case) if verdict.why]
-    strict = annotation(case.spec, "strict") == "true"
-    if not strict:
-        optional = texts(case.spec, "optional")
-        unmet = [verdict for verdict in unmet if verdict.setting.place not in optional]
-    if unmet and strict:
+    if unmet and annotation(case.spec, "strict") == "true":
         raise SpecError(
             f"not in force: {', '.join(dict.fromkeys(_origin(case, verdict.setting) for verdict in unmet))}",
             where=case.origins["annotations.strict"],
@@ -145,21 +143,8 @@ def sandbox(case: Case) -> list[Step]:
 def verdicts(case: Case) -> list[Verdict]:
     """Return what is asked for, each with why it is not in force."""
     if case.verdicts is None:
-        case.verdicts = [_judge(case, _fitting(case.host, setting)) for setting in wanted(case)]
+        case.verdicts = [_judge(case, setting) for setting in wanted(case)]
     return case.verdicts
-
-
-def _fitting(host: Host, setting: Setting) -> Setting:
-    """Return the weight for input and output as the disk's scheduler has it, where there is no other.
-
-    It goes to 1000, with the same 100 in the middle; the conversion is systemd's.
-    """
-    if setting.file != "io.weight" or setting.file in host.files or "io.bfq.weight" not in host.files:
-        return setting
-    weight = int(setting.value) if setting.value.isdigit() else 0
-    if not weight:
-        return setting
-    return Setting("io.bfq.weight", weight if weight <= 100 else 100 + (weight - 100) * 900 // 9900, setting.place)
 
 
 def _judge(case: Case, setting: Setting) -> Verdict:
@@ -197,14 +182,21 @@ def _made(case: Case) -> list[Step]:
     if way(host) == "none" or not (met or is_watched(case.spec)):
         return []
     counted = [name for name in WATCHED if name in host.controllers] if is_watched(case.spec) else []
+    controllers = tuple(dict.fromkeys([*(setting.controller for setting in met if setting.controller), *counted]))
+    watched = "annotations.report" if annotation(case.spec, "report") else "annotations.detached"
+    origin = _origin(case, met[0]) if met else case.origins[watched]
+    if way(host) == "scope":
+        from sandbox.lower.scope import sandbox as scope  # late: for few
+
+        return scope(case, met, controllers, origin)
     operation = Cgroup(
         parent=normpath(host.cgroup_root + parent_of_sandbox(host.cgroup)),
         prefix=PREFIX,
         top=host.cgroup_top,
-        controllers=tuple(dict.fromkeys([*(setting.controller for setting in met if setting.controller), *counted])),
+        controllers=controllers,
         settings=tuple(str(setting) for setting in met),
     )
-    return [Step(operation, _origin(case, met[0]) if met else case.origins["annotations.report"])]
+    return [Step(operation, origin)]
 
 
 # --- a container's ---
@@ -216,9 +208,11 @@ def cgroup(case: Case) -> list[Step]:
     Where none can be had and nothing depends on it, there is none.
     """
     asked = wanted(case)
-    above, name = _place(case)
     first = asked[0].place if asked else ""
     origin = case.origins[f"linux.resources.{first}" if first else "linux.cgroupsPath"]
+    if case.call.systemd:
+        return _scope(case, asked, origin)
+    above, name = _place(case)
     refusal = _refusal(case, above)
     if refusal:
         # A bare name says how it is to be called, not that it has to be.
@@ -226,15 +220,7 @@ def cgroup(case: Case) -> list[Step]:
             return []
         why, cure = _cause(case, "")
         raise SpecError(refusal, where=origin, cause=why, hint=cure)
-    for setting in asked:
-        if setting.controller and setting.controller not in case.host.controllers:
-            why, cure = _cause(case, setting.controller)
-            raise SpecError(
-                f"the controller {setting.controller} is not delegated to you",
-                where=_origin(case, setting),
-                cause=why,
-                hint=cure,
-            )
+    _check_controllers(case, asked)
     operation = Cgroup(
         parent=normpath(case.host.cgroup_root + above),
         name=name,
@@ -245,10 +231,36 @@ def cgroup(case: Case) -> list[Step]:
     return [Step(operation, case.origins["linux.cgroupsPath"] if not first else origin)]
 
 
+def _check_controllers(case: Case, asked: list[Setting]) -> None:
+    for setting in asked:
+        if setting.controller and setting.controller not in case.host.controllers:
+            why, cure = _cause(case, setting.controller)
+            raise SpecError(
+                f"the controller {setting.controller} is not delegated to you",
+                where=_origin(case, setting),
+                cause=why,
+                hint=cure,
+            )
+
+
+def _scope(case: Case, asked: list[Setting], origin: str) -> list[Step]:
+    """Have systemd make the cgroup, as the engine wants it."""
+    from sandbox.lower.scope import container  # late: for engines that use systemd
+
+    if not case.host.bus:
+        why, cure = case.host.no_bus
+        raise SpecError("your systemd cannot be asked for a scope", where="--systemd-cgroup", cause=why, hint=cure)
+    steps = container(case, asked, origin)
+    _check_controllers(case, asked)
+    return steps
+
+
 def _cause(case: Case, controller: str) -> tuple[str, str]:
     """Return why there is no cgroup, or not this controller, on the host where we are, and what to do."""
     from sandbox.kernel.probe import cgroup as probe  # late: for a refusal alone
 
+    if not controller and case.host.no_bus[0]:
+        return case.host.no_bus
     if not controller:
         cause = probe.why_none()
     elif controller in case.host.offered:

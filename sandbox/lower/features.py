@@ -39,7 +39,7 @@ def features() -> dict[str, Any]:
                 "v1": False,
                 "v2": True,
                 "systemd": False,
-                "systemdUser": False,
+                "systemdUser": True,
                 "rdma": "rdma" in CONTROLLERS,
             },
             "seccomp": {

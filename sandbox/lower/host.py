@@ -26,6 +26,7 @@ class Host:
         "bfq",
         "build",
         "bundle",
+        "bus",
         "capabilities",
         "cgroup",
         "cgroup_root",
@@ -38,6 +39,7 @@ class Host:
         "gid_map",
         "newgidmap",
         "newuidmap",
+        "no_bus",
         "nodes",
         "obstacle",
         "offered",
@@ -74,6 +76,8 @@ class Host:
         enabled: tuple[str, ...] = (),
         files: frozenset[str] = frozenset(),
         bfq: bool = False,
+        bus: str = "",
+        no_bus: tuple[str, str] = ("", ""),
         setgroups: bool = True,
         own_namespaces: frozenset[str] = frozenset(),
         apparmor: bool = False,
@@ -106,6 +110,10 @@ class Host:
         self.enabled = enabled  # the controllers of our own cgroup; one beside it has the same
         self.files = files  # in our own cgroup's directory
         self.bfq = bfq  # is a block device's weight its scheduler's, io.bfq.weight?
+        # The socket at which the user's systemd is asked for a scope; then `cgroup_top` is its manager's, and the facts above
+        # are of that.  Empty where it is not to be asked, or cannot be: why, and what to do.
+        self.bus = bus
+        self.no_bus = no_bus
         self.setgroups = setgroups  # may setgroups(2) be called in our user namespace?
         self.own_namespaces = own_namespaces  # those of linux.namespaces[].path that we are members of ourselves
         self.apparmor = apparmor  # is it enabled?
@@ -123,12 +131,22 @@ class Host:
 class Call:
     """What the command line and the environment of the runtime ask for beyond the spec."""
 
-    __slots__ = ("keyring", "notify_directory", "notify_host")
+    __slots__ = ("id", "keyring", "notify_directory", "notify_host", "systemd")
 
-    def __init__(self, *, keyring: bool = True, notify_directory: str = "", notify_host: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        keyring: bool = True,
+        notify_directory: str = "",
+        notify_host: str = "",
+        systemd: bool = False,
+        id: str = "",  # noqa: A002 (its name in the specification)
+    ) -> None:
         self.keyring = keyring  # a session keyring of the container's own
         self.notify_directory = notify_directory  # of the container's, on the host, for its readiness; or empty
         self.notify_host = notify_host  # the socket that NOTIFY_SOCKET names
+        self.systemd = systemd  # is the cgroup a scope of systemd's?
+        self.id = id  # the container's
 
 
 class Origins:

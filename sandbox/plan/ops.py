@@ -17,6 +17,7 @@ from sandbox.plan.op import (
     STAGES,
     U32,
     U64,
+    Blob,
     Early,
     Flag,
     HookStage,
@@ -110,6 +111,28 @@ class MapIds(Op):
     gid_helper: Text = ""
     by_monitor: U32 = 0  # the monitor has the right to write the maps itself (it is root of its own user namespace)
     become_root: U32 = 0  # take on id 0 of the new namespace before anything is done in it
+
+
+@op(0x04, MONITOR)
+class Scope(Op):
+    """Have the user's manager, whose bus is at the socket `address`, make the scope `unit` of the first process; in that,
+    the cgroup `container`, with Cgroup's controllers and settings, is where it goes.
+
+    `conversation` is all that is said (`sandbox.kernel.manager`), and `serial` that of the call that names the job.  Places
+    in it that are filled in, 0 for one that is not there: the number of the first process, that of its monitor, which goes
+    to the cgroup `keeper`, and a drawn id, which is also in `unit`.  `root` is where the hierarchy is mounted.
+    """
+
+    address: Text
+    unit: Text
+    conversation: Blob
+    serial: U32
+    pid_at: U32
+    root: Text
+    monitor_at: U32 = 0
+    id_at: U32 = 0
+    id_in_unit: U32 = 0
+    milliseconds: U32 = 25000  # so long is waited for an answer
 
 
 @op(0x05, MONITOR)

@@ -140,6 +140,9 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ),
     ops.JoinNamespace: lambda op: f"join the {_join(op.flag, _NAMESPACES)} namespace {op.path}",
     ops.Cgroup: _cgroup,
+    ops.Scope: lambda op: (
+        f"have systemd make the scope {op.unit if not op.id_at else op.unit.replace('s00000000', 'ID')}"
+    ),
     ops.Hook: _hook,
     ops.Listener: lambda op: f"send the filter's notification descriptor to {op.path}",
     ops.Command: lambda op: f"execute {' '.join(op.arguments)}",

@@ -19,6 +19,8 @@ from sandbox.spec.check import check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sandbox.lower.host import Call
     from sandbox.spec.runtime import IdMapping, Spec
 
@@ -29,10 +31,10 @@ HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
 class Key:
     """What a container's plan depends on beside its inputs, as nsinit puts it together (`make_key`, nsinit/engine.c)."""
 
-    __slots__ = ("build", "bundle", "capabilities", "cgroup", "config", "data", "gid", "root", "uid")
+    __slots__ = ("build", "bundle", "capabilities", "cgroup", "config", "data", "gid", "root", "systemd", "uid")
 
     def __init__(self, data: bytes) -> None:
-        _, build, ids, capabilities, _, root, bundle, cgroup, self.config = data.split(b"\0", 8)
+        _, build, ids, capabilities, _, root, bundle, cgroup, systemd, self.config = data.split(b"\0", 9)
         self.data = data
         self.build = build.decode()
         self.uid, self.gid = (int(number) for number in ids.split())
@@ -40,6 +42,7 @@ class Key:
         self.root = os.fsdecode(root)
         self.bundle = os.fsdecode(bundle)
         self.cgroup = os.fsdecode(cgroup).removeprefix("0::")
+        self.systemd = bool(systemd)  # --systemd-cgroup
 
 
 def kept_config(plan: bytes) -> bytes:
@@ -52,11 +55,12 @@ def kept_config(plan: bytes) -> bytes:
 class Compilation:
     """A plan, and what has to be said of it."""
 
-    __slots__ = ("plan", "warnings")
+    __slots__ = ("keeps", "plan", "warnings")
 
-    def __init__(self, plan: Plan, warnings: list[str]) -> None:
+    def __init__(self, plan: Plan, warnings: list[str], *, keeps: bool = True) -> None:
         self.plan = plan
         self.warnings = warnings
+        self.keeps = keeps and not warnings  # a kept plan would not warn again
 
 
 def read_spec(content: bytes) -> tuple[Spec, list[str]]:
@@ -79,7 +83,9 @@ def compile_bundle(key: Key, call: Call) -> Compilation:
     # Engines read the log, not what a container says when it starts.
     warnings += [step.op.text.removeprefix("warning: ") for step in steps if isinstance(step.op, Notice)]
     steps = tuple(step for step in steps if not isinstance(step.op, Notice))
-    return Compilation(Plan(key.data, tuple(inputs.seen.values()), steps), warnings)
+    # The id is in no key; without a cgroupsPath it is in the name of the scope.
+    keeps = not (call.systemd and spec.linux is not None and not spec.linux.cgroups_path)
+    return Compilation(Plan(key.data, tuple(inputs.seen.values()), steps), warnings, keeps=keeps)
 
 
 def look(spec: Spec, key: Key) -> tuple[Host, Inputs]:
@@ -101,10 +107,17 @@ def look(spec: Spec, key: Key) -> tuple[Host, Inputs]:
         uid_map=_id_map("uid"),
         gid_map=_id_map("gid"),
         setgroups=_read("/proc/self/setgroups") != "deny\n",
-        **delegation.look_at(parent(linux.cgroups_path, key.cgroup), key.cgroup, inputs),
+        **_cgroups(linux.cgroups_path, key, inputs),
         **paths.look_at(spec, key.bundle, inputs),
     )
     return host, inputs
+
+
+def _cgroups(path: str, key: Key, inputs: Inputs) -> dict[str, Any]:
+    if not key.systemd:
+        return delegation.look_at(parent(path, key.cgroup), key.cgroup, inputs)
+    root = delegation.mount_point()
+    return {"cgroup": key.cgroup, "cgroup_root": root, **delegation.look_at_manager(root, inputs)}
 
 
 def _is_own(mappings: list[IdMapping], own: int) -> bool:

@@ -17,6 +17,13 @@ from sandbox.profile.expand import Expansion, expand
 from sandbox.profile.load import Layered
 from sandbox.profile.request import Request
 from sandbox.runtime.bundle import helper
+from sandbox.spec.annotations import annotation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.spec.runtime import Spec
 
 
 class Compilation(msgspec.Struct, frozen=True):
@@ -47,9 +54,13 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
         # The first part of the key, nsinit/launch.c; without one nothing is kept.
         build=key.partition(b"\0")[0].decode(),
         # Of a sandbox without one, nothing of that is asked, neither now nor when its plan is used again.
-        **(delegation.look_around(parent_of_sandbox, inputs) if needs_cgroup(expansion.spec, origins) else {}),
+        **(_cgroups(expansion.spec, inputs) if needs_cgroup(expansion.spec, origins) else {}),
     )
     steps = lower(expansion.spec, host, origins)
     # In the plan, so that they are said at each run, also by a plan that was kept.
     notes = tuple(Step(Notice(text=f"note: {printable(note)}"), "note") for note in expansion.notes)
     return Compilation(expansion, Plan(key, tuple(inputs.seen.values()), (*notes, *steps)), state)
+
+
+def _cgroups(spec: Spec, inputs: Inputs) -> dict[str, Any]:
+    return delegation.look_around(parent_of_sandbox, inputs, detached=annotation(spec, "detached") == "true")
