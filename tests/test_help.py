@@ -101,7 +101,9 @@ NOT_UNDERSTOOD = [
     (["run", "--unshare-net", "env"], "hint: there is no network, unless --network host gives it\n"),
     (["run", "-it", "env"], "run: -i is not understood\n  hint: there is a terminal inside where you have one"),
     (["exec", "-w", "/tmp", "one", "env"], "exec: -w is not understood\n  hint: say --cwd DIRECTORY\n"),
-    (["run", "--memory=1G", "env"], "hint: a profile has limits: sandbox profile keys limits\n"),
+    (["run", "--ulimit", "nofile=1", "env"], "hint: a profile has rlimits: sandbox profile keys limits\n"),
+    (["run", "--pids-limit=9", "env"], "run: --pids-limit is not understood\n  hint: say --pids NUMBER\n"),
+    (["run", "-m", "1G", "env"], "run: -m is not understood\n  hint: say --memory SIZE\n"),
 ]
 
 

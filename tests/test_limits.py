@@ -20,7 +20,7 @@ __all__ = ["nested"]  # a fixture
 
 pytestmark = needs("userns", "cgroup2", "cgroup_hugetlb")
 
-HUGE = 'extends = "build"\n[oci.linux.resources]\nhugepageLimits = [{ pageSize = "2MB", limit = 4194304 }]\n'
+HUGE = 'extends = "build"\n[limits]\nhugepages = { "2MB" = "4M" }\n'
 WAIT = ("sh", "-c", "echo up > ready; read line")
 
 
@@ -217,7 +217,7 @@ def test_the_report_says_what_is_not_in_force(sandbox: Sandbox, project: Path, n
             ("cpus", "1.5", 6, "cpu"),
             ("pids", "9", 7, "pids"),
         )
-    }
+    } | {"limits.oom_group": ("1", "./p.toml:5: limits.memory", "the controller memory is not delegated to you")}
     assert rows["limits.rlimits.nofile"]["asked"] == "64:128"
 
 
@@ -225,6 +225,39 @@ def test_the_report_says_what_is_in_force(sandbox: Sandbox, project: Path, profi
     sandbox("run", "-p", profile, "--report", str(project / "r.json"), "true", check=True)
     rows = json.loads((project / "r.json").read_text())["settings"]
 
-    assert [(row["asked"], row["enforced"], row["why"]) for row in rows if "huge" in row["name"]] == [
+    assert [(row["asked"], row["enforced"], row["why"]) for row in rows if row["name"] == "limits.hugepages"] == [
         ("4194304", True, "")
     ]
+
+
+OPTIONAL = 'extends = "build"\n[limits]\nhugepages = { "2MB" = "?4M" }\nmemory = "?80%"\n'
+
+
+def test_what_is_asked_for_where_it_can_be_had_is_had(sandbox: Sandbox, project: Path) -> None:
+    (project / "p.toml").write_text(OPTIONAL)
+
+    assert sandbox("run", "-p", "./p.toml", "cat", "/sys/fs/cgroup/hugetlb.2MB.max").stdout == "4194304\n"
+
+
+def test_and_where_not_only_strict_minds(sandbox: Sandbox, project: Path, nested: Nested) -> None:
+    (project / "p.toml").write_text(OPTIONAL)
+    with nested.occupied():
+        soft = nested.run(sandbox, "run", "-p", "./p.toml", "--report", "r.json", "echo", "ran")
+        hard = nested.run(sandbox, "run", "-p", "./p.toml", "--strict", "echo", "ran")
+    rows = json.loads((project / "r.json").read_text())["settings"]
+
+    assert (soft.returncode, soft.stdout, soft.stderr) == (0, "ran\n", "")
+    assert {row["name"] for row in rows if not row["enforced"]} == {
+        "limits.hugepages",
+        "limits.memory",
+        "limits.oom_group",
+    }
+    assert hard.returncode == 125
+    assert "not in force: ./p.toml:4: limits.memory, ./p.toml:3: limits.hugepages.2MB\n" in hard.stderr
+
+
+def test_by_option(sandbox: Sandbox) -> None:
+    script = "cat /sys/fs/cgroup/hugetlb.2MB.max /sys/fs/cgroup/hugetlb.1GB.max"
+    result = sandbox("run", "--hugepages", "2MB:6M", "--hugepages=1GB:0", "sh", "-c", script)
+
+    assert (result.stdout, result.stderr) == ("6291456\n0\n", "")

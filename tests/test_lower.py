@@ -272,3 +272,25 @@ def test_a_report_counts_what_can_be_counted() -> None:
 
     assert (step.op.controllers, step.op.settings) == (("memory",), ())
     assert not [step for step in lowered({}, DELEGATED) if isinstance(step.op, Cgroup)]
+
+
+@pytest.mark.parametrize(
+    "files, written",
+    [
+        ({"io.weight"}, "io.weight=20"),
+        ({"io.bfq.weight"}, "io.bfq.weight=20"),
+        ({"io.bfq.weight", "io.weight"}, "io.weight=20"),
+    ],
+)
+def test_the_weight_of_the_disks_is_their_schedulers_where_there_is_no_other(files: set[str], written: str) -> None:
+    host = DELEGATED.replace(controllers=("io",), offered=("io",), enabled=("io",), files=frozenset(files))
+    words = text(lowered({"linux.resources": {"unified": {"io.weight": "20"}}}, host))
+
+    assert f"with {written}  <" in words
+
+
+def test_the_schedulers_weight_goes_to_1000() -> None:
+    files = frozenset({"io.bfq.weight"})
+    host = DELEGATED.replace(controllers=("io",), offered=("io",), enabled=("io",), files=files)
+
+    assert "io.bfq.weight=1000" in text(lowered({"linux.resources": {"unified": {"io.weight": "10000"}}}, host))

@@ -68,7 +68,19 @@ _OPTIONS = (
     ("--clearenv", "no variable is passed in, unless a profile keeps it"),
     ("-w --chdir --workdir", "say --cwd DIRECTORY"),
     ("-u --uid", "say --user UID[:GID]"),
-    ("--memory -m --cpus --pids-limit --rlimit-nofile --ulimit", "a profile has limits: sandbox profile keys limits"),
+    ("-m", "say --memory SIZE"),
+    ("--memory-swap", "say --swap SIZE, which is beside the memory, not with it"),
+    ("--memory-reservation", "say --memory-low SIZE"),
+    ("--cpu-shares -c", "say --cpu-weight 1-10000, of which others have 100"),
+    ("--cpu-quota --cpu-period", "say --cpus NUMBER"),
+    ("--cpuset-cpus", "say --cpuset LIST"),
+    ("--pids-limit", "say --pids NUMBER"),
+    ("--blkio-weight", "say --io-weight 1-10000, of which others have 100"),
+    (
+        "--device-read-bps --device-write-bps --device-read-iops --device-write-iops",
+        "say --io PATH:read=RATE,write_ops=RATE",
+    ),
+    ("--rlimit-nofile --ulimit", "a profile has rlimits: sandbox profile keys limits"),
     ("--seccomp --cap-add --cap-drop", "a profile says so: sandbox profile keys security"),
 )
 

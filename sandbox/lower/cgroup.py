@@ -11,7 +11,7 @@ from posixpath import dirname, normpath
 from sandbox.errors import SpecError
 from sandbox.lower.resources import Setting, settings
 from sandbox.plan.ops import Cgroup, Notice, Step
-from sandbox.spec.annotations import annotation
+from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +130,11 @@ def sandbox(case: Case) -> list[Step]:
     if not needs_cgroup(case.spec, case.origins):
         return []
     unmet = [verdict for verdict in verdicts(case) if verdict.why]
-    if unmet and annotation(case.spec, "strict") == "true":
+    strict = annotation(case.spec, "strict") == "true"
+    if not strict:
+        optional = texts(case.spec, "optional")
+        unmet = [verdict for verdict in unmet if verdict.setting.place not in optional]
+    if unmet and strict:
         raise SpecError(
             f"not in force: {', '.join(dict.fromkeys(_origin(case, verdict.setting) for verdict in unmet))}",
             where=case.origins["annotations.strict"],
@@ -143,8 +147,21 @@ def sandbox(case: Case) -> list[Step]:
 def verdicts(case: Case) -> list[Verdict]:
     """Return what is asked for, each with why it is not in force."""
     if case.verdicts is None:
-        case.verdicts = [_judge(case, setting) for setting in wanted(case)]
+        case.verdicts = [_judge(case, _fitting(case.host, setting)) for setting in wanted(case)]
     return case.verdicts
+
+
+def _fitting(host: Host, setting: Setting) -> Setting:
+    """Return the weight for input and output as the disk's scheduler has it, where there is no other.
+
+    It goes to 1000, with the same 100 in the middle; the conversion is systemd's.
+    """
+    if setting.file != "io.weight" or setting.file in host.files or "io.bfq.weight" not in host.files:
+        return setting
+    weight = int(setting.value) if setting.value.isdigit() else 0
+    if not weight:
+        return setting
+    return Setting("io.bfq.weight", weight if weight <= 100 else 100 + (weight - 100) * 900 // 9900, setting.place)
 
 
 def _judge(case: Case, setting: Setting) -> Verdict:

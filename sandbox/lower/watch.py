@@ -108,9 +108,21 @@ def _settings(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
 
 # The word of a profile for what is asked for in a place below linux.resources.
 _KEYS = {
-    "memory.limit": "limits.memory",
-    "cpu.quota": "limits.cpus",
-    "pids.limit": "limits.pids",
+    "memory.limit": "memory",
+    "memory.reservation": "memory_low",
+    "memory.swap": "swap",
+    "unified.memory.high": "memory_high",
+    "unified.memory.min": "memory_min",
+    "unified.memory.swap.max": "swap",
+    "unified.memory.oom.group": "oom_group",
+    "cpu.quota": "cpus",
+    "cpu.cpus": "cpuset",
+    "cpu.mems": "cpuset_mems",
+    "unified.cpu.weight": "cpu_weight",
+    "pids.limit": "pids",
+    "unified.io.weight": "io_weight",
+    "hugepageLimits": "hugepages",
+    "blockIO": "io",
 }
 
 
@@ -123,4 +135,5 @@ def _limits(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
         if place == "cpu.quota":
             quota, _, period = asked.partition(" ")
             asked = f"{int(quota) / int(period):g}" if quota.isdigit() else quota
-        yield (_KEYS.get(place, f"linux.resources.{place}"), asked, where, not verdict.why, verdict.why)
+        key = _KEYS.get(place) or _KEYS.get(place.partition("[")[0].partition(".throttle")[0])
+        yield (f"limits.{key}" if key else f"linux.resources.{place}", asked, where, not verdict.why, verdict.why)

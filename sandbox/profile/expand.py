@@ -29,6 +29,7 @@ from sandbox.spec.runtime import (
     Linux,
     Namespace,
     Process,
+    Resources,
     Root,
     Scheduler,
     Seccomp,
@@ -244,14 +245,26 @@ class _Expander(Eye):
         self.origins["linux.uidMappings"] = self.origins["linux.gidMappings"] = user
         linux = Linux(
             namespaces=[Namespace(type=name) for name in names],
-            resources=limits.resources(self.layered),
+            resources=self._resources(),
             seccomp=self._seccomp(),
         )
         linux.uid_mappings = self._id_map("uid", self.request.uid)
         linux.gid_mappings = self._id_map("gid", self.request.gid)
-        for part, key in (("memory.limit", "memory"), ("cpu.quota", "cpus"), ("pids.limit", "pids")):
-            self._note(f"linux.resources.{part}", "limits", key)
         return linux
+
+    def _resources(self) -> Resources | None:
+        written = self.layered.values.get("limits", {})
+        if not any(key in written for key in limits.SHARED):
+            return None
+        from sandbox.profile.resources import shared  # late: hardly any profile has one
+
+        found = shared(self.layered, self.vocabulary, self.inputs)
+        if found is None:
+            return None
+        self.origins.update({f"linux.resources.{place}": where for place, where in found.origins.items()})
+        if found.optional:
+            self._annotate("optional", encode(found.optional).decode(), "limits")
+        return found.resources
 
     def _id_map(self, kind: Literal["uid", "gid"], own: int) -> list[IdMapping]:
         if self.profile.user.map != "range":

@@ -1,4 +1,5 @@
-"""Numbers of `[limits]`: sizes, times, and the limits of setrlimit(2)."""
+"""Numbers of `[limits]`: sizes, times, and the limits of setrlimit(2); what is counted of all processes together is in
+`sandbox.profile.resources`."""
 
 from __future__ import annotations
 
@@ -6,16 +7,20 @@ import re
 
 from sandbox.errors import ProfileError
 from sandbox.profile.load import Layered
-from sandbox.profile.schema import RlimitPair
-from sandbox.spec.runtime import CpuResources, MemoryResources, PidsResources, Resources, Rlimit
+from sandbox.profile.schema_limits import RlimitPair
+from sandbox.spec.runtime import Rlimit
 
 RLIMITS = [
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"),
     *("rtprio", "rttime", "sigpending", "stack"),
 ]
+# What is counted of all processes together.
+SHARED = (
+    *("memory", "memory_high", "memory_low", "memory_min", "swap", "oom_group", "cpus", "cpu_weight", "cpuset"),
+    *("cpuset_mems", "pids", "io_weight", "io", "hugepages", "unified"),
+)
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY
 GRACE = 10  # seconds between the request to end and the end, as from podman and docker
-CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -70,27 +75,3 @@ def _number(value: int | str, where: str) -> int:
     if not 0 <= number <= UNLIMITED:
         raise ProfileError(f"{value} is not a limit", where=where, hint='write a number from 0, or "unlimited"')
     return number
-
-
-def resources(layered: Layered) -> Resources | None:
-    """Return what all processes may use together, None if nothing is limited.  Raises ProfileError."""
-    limits = layered.profile.limits
-    if limits.memory is None and limits.cpus is None and limits.pids is None:
-        return None
-    result = Resources()
-    if limits.memory is not None:
-        result.memory = MemoryResources(limit=size(limits.memory, layered.origin("limits", "memory").text))
-    if limits.cpus is not None:
-        if not 0.01 <= limits.cpus <= 10_000:
-            where = layered.origin("limits", "cpus").text
-            raise ProfileError(f"{limits.cpus} is not a number of processors", where=where, hint="write 0.5 or 2")
-        result.cpu = CpuResources(quota=int(limits.cpus * CPU_PERIOD), period=CPU_PERIOD)
-    if limits.pids is not None:
-        if limits.pids < 1:
-            raise ProfileError(
-                f"{limits.pids} is too few processes",
-                where=layered.origin("limits", "pids").text,
-                hint="write 1 or more",
-            )
-        result.pids = PidsResources(limit=limits.pids)
-    return result

@@ -17,6 +17,7 @@ import sandbox
 from sandbox.errors import ProfileError
 from sandbox.plan.inputs import Inputs
 from sandbox.profile.lines import Key, positions
+from sandbox.profile.option_words import shares, user_ids
 from sandbox.profile.schema import Profile
 
 DEEPEST = 50
@@ -29,7 +30,19 @@ _SPELLINGS = {
     "network.mode": "--network",
     "environment": "--env",
     "environment.keep_all": "--keep-env",
-    "limits.timeout_grace": "--timeout-grace",
+    **{
+        f"limits.{name.replace('-', '_')}": f"--{name}"
+        for name in (
+            "timeout-grace",
+            "memory-high",
+            "memory-low",
+            "memory-min",
+            "oom-group",
+            "cpu-weight",
+            "cpuset-mems",
+            "io-weight",
+        )
+    },
     "report.file": "--report",
 }
 
@@ -185,7 +198,16 @@ def command_line(options: tuple[tuple[str, str], ...]) -> list[Layer]:
                 words["user", name] = f"{option} {value}"
             continue
         table, _, name = key.partition(".")
-        if key in _LISTS:
+        if key in ("limits.io", "limits.hugepages"):
+            subject, entries = shares(value, option, pairs=key == "limits.io")
+            of_subject = raw.setdefault(table, {}).setdefault(name, {})
+            words[table, name, subject] = f"{option} {value}"
+            if isinstance(entries, str):
+                of_subject[subject] = entries
+                continue
+            of_subject.setdefault(subject, {}).update(entries)
+            words.update({(table, name, subject, entry): f"{option} {value}" for entry in entries})
+        elif key in _LISTS:
             elements = raw.setdefault(table, {}).setdefault(name, [])
             words[table, name, len(elements)] = f"{option} {value}"
             elements.append(value)
@@ -193,19 +215,6 @@ def command_line(options: tuple[tuple[str, str], ...]) -> list[Layer]:
             raw.setdefault(table, {})[name] = value
             words[table, name] = option if value in ("true", "false") else f"{option} {value}"
     return [Layer("", "", _converted(raw, words), {}, words)]
-
-
-def user_ids(text: str, where: str) -> dict[str, str]:
-    """Return uid and, if it is named, gid of UID[:GID], as decimal numbers.
-
-    Nothing is guessed: a name would be one thing here and another one inside, and a number with a sign, blanks or a
-    leading zero could be meant otherwise (crun's `exec -u`).  Raises ProfileError.
-    """
-    ids = dict(zip(("uid", "gid"), text.split(":", 1), strict=False))
-    for number in ids.values():
-        if not (number.isascii() and number.isdigit()) or (number[0] == "0" and number != "0"):
-            raise ProfileError(f'"{text}" is not UID or UID:GID', where=where, hint="write numbers: --user 0:0")
-    return ids
 
 
 _LISTS = (
@@ -222,6 +231,8 @@ def _converted(raw: dict[str, Any], words: dict[Key, str]) -> dict[str, Any]:
     """Give the texts of a command line the types that the profile has."""
     for (table, *rest), option in words.items():
         name = str(rest[0])
+        if (table, name) in (("limits", "io"), ("limits", "hugepages")):
+            continue  # tables of texts in a profile, too
         value = raw[str(table)][name]
         single = {str(table): {name: value}}
         try:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from sandbox.profile.schema_limits import LimitsSection
+
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of a profile.  A key that is left out is None or empty: another layer may say it."""
@@ -140,64 +142,6 @@ class NetworkSection(Section, frozen=True, kw_only=True):
             description='`"none"`: an own loopback and nothing else. `"host"`: the host\'s network, '
             'with all that listens there. Default: `"none"`.',
             examples=['mode = "none"'],
-        ),
-    ] = None
-
-
-class RlimitPair(Section, frozen=True, kw_only=True):
-    """A soft and a hard limit."""
-
-    soft: Annotated[int | Literal["unlimited"], Meta(description="In force; the command may raise it up to `hard`.")]
-    hard: Annotated[int | Literal["unlimited"], Meta(description="Cannot be raised.")]
-
-
-class LimitsSection(Section, frozen=True, kw_only=True):
-    """How much the command may use."""
-
-    rlimits: Annotated[
-        dict[str, int | Literal["unlimited"] | RlimitPair],
-        Meta(
-            description="Limits of each process, by their names in setrlimit(2), in lower case and without `RLIMIT_`; "
-            'a number, `"unlimited"`, or `{ soft = …, hard = … }`.',
-            examples=["rlimits = { nofile = 4096, core = { soft = 0, hard = 0 } }"],
-        ),
-    ] = {}
-    memory: Annotated[
-        int | str | None,
-        Meta(
-            description="Not in force yet, and said so. Memory of all processes, in bytes or with `K`, `M`, `G`, `T` (powers of 1024).",
-            examples=['memory = "2G"'],
-        ),
-    ] = None
-    cpus: Annotated[
-        float | None,
-        Meta(description="Not in force yet, and said so. Processors' worth of time.", examples=["cpus = 1.5"]),
-    ] = None
-    pids: Annotated[
-        int | None,
-        Meta(description="Not in force yet, and said so. Processes and threads together.", examples=["pids = 512"]),
-    ] = None
-    timeout: Annotated[
-        int | float | str | None,
-        Meta(
-            description="End the command after this time, counted from its start: seconds, or with `ms`, `s`, `m`, `h`, `d`. "
-            "Everything inside gets SIGTERM, and the exit status is 124. While you have stopped the sandbox (Ctrl-Z), or the "
-            "machine sleeps, the clock stands.",
-            examples=['timeout = "90s"'],
-        ),
-    ] = None
-    timeout_grace: Annotated[
-        int | float | str | None,
-        Meta(
-            description="What is left inside this time after `timeout` is killed. Default: 10 seconds.",
-            examples=['timeout_grace = "2s"'],
-        ),
-    ] = None
-    strict: Annotated[
-        bool | None,
-        Meta(
-            description="A limit that cannot be had is an error, rather than a warning. Default: false.",
-            examples=["strict = true"],
         ),
     ] = None
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from msgspec.json import encode
 
 from sandbox.plan.inputs import Inputs
-from sandbox.profile import limits
+from sandbox.profile import limits, resources
 from sandbox.profile.environment import Variables, kept, variables
 from sandbox.profile.lines import Key
 from sandbox.profile.load import Layered, key_text
@@ -21,7 +22,7 @@ from sandbox.profile.paths import Vocabulary
 from sandbox.profile.policy import Access, Policy, Rule
 from sandbox.profile.resolve import Resolver
 from sandbox.profile.rules import unchecked
-from sandbox.profile.schema import RlimitPair, Section
+from sandbox.profile.schema_limits import IoLimit, RlimitPair
 
 
 class Loosening(NamedTuple):
@@ -70,10 +71,52 @@ def _never_above(*order: Any) -> Judge:
 
 
 def _at_most(number: Callable[[Any, str], float | str]) -> Judge:
-    """None is no limit."""
-    return lambda before, after, where: (
-        after is not None and (before is None or float(number(after, where)) <= float(number(before, where)))
+    """None is no limit.  What is in force only where it can be had is less than what is."""
+
+    def judge(before: Any, after: Any, where: str) -> bool:
+        if after is None or before is None:
+            return before is None
+        if resources.plain(after)[1] and not resources.plain(before)[1]:
+            return False
+        return float(number(after, where)) <= float(number(before, where))
+
+    return judge
+
+
+def _no_more(number: Callable[[Any, str], int], usual: int) -> Judge:
+    """A share that others do not have then; None is the `usual` one."""
+
+    def judge(before: Any, after: Any, where: str) -> bool:
+        had, has = (usual if value is None else number(value, where) for value in (before, after))
+        return has <= had
+
+    return judge
+
+
+def _fewer(before: str | None, after: str | None, where: str) -> bool:
+    if after is None or before is None:
+        return before is None
+    if resources.plain(after)[1] and not resources.plain(before)[1]:
+        return False
+    return resources.numbers(after, where) <= resources.numbers(before, where)
+
+
+def _slower(before: dict[str, IoLimit], after: dict[str, IoLimit], where: str) -> bool:
+    """By the words of the paths: which of two is the same disk, nobody says."""
+    numbers: dict[str, Judge] = {
+        **dict.fromkeys(("read", "write"), _at_most(resources.memory_size)),
+        **dict.fromkeys(("read_ops", "write_ops"), _at_most(resources.operations)),
+    }
+    return all(
+        path in after
+        and all(judge(getattr(limit, name), getattr(after[path], name), where) for name, judge in numbers.items())
+        for path, limit in before.items()
     )
+
+
+def _smaller_pages(before: dict[str, Any], after: dict[str, Any], where: str) -> bool:
+    judge = _at_most(resources.swap_size)
+    return all(judge(value, after.get(page), where) for page, value in before.items())
 
 
 def _masks_more(before: str | None, after: str | None, _where: str) -> bool:
@@ -89,9 +132,21 @@ JUDGES: dict[str, Judge] = {
     "description": _harmless,
     "root.from": _never_above(("host", None)),
     "network.mode": _never_above(("none", None), ("host",)),
-    "limits.memory": _at_most(limits.size),
-    "limits.cpus": _at_most(lambda value, _: float(value)),
-    "limits.pids": _at_most(lambda value, _: float(value)),
+    "limits.memory": _at_most(resources.memory_size),
+    "limits.memory_high": _at_most(resources.memory_size),
+    # What is kept for one is kept from the others.
+    "limits.memory_low": _no_more(resources.memory_size, 0),
+    "limits.memory_min": _no_more(resources.memory_size, 0),
+    "limits.swap": _at_most(resources.swap_size),
+    "limits.oom_group": _never_above((True, None), (False,)),
+    "limits.cpus": _at_most(resources.processors),
+    "limits.cpu_weight": _no_more(resources.weight, 100),
+    "limits.cpuset": _fewer,
+    "limits.cpuset_mems": _fewer,
+    "limits.pids": _at_most(resources.processes),
+    "limits.io_weight": _no_more(resources.weight, 100),
+    "limits.io": _slower,
+    "limits.hugepages": _smaller_pages,
     "limits.timeout": _at_most(limits.seconds),
     "limits.timeout_grace": lambda before, after, where: (
         float(limits.grace(after, where)) <= float(limits.grace(before, where))
@@ -123,7 +178,7 @@ def _section(name: str, before: Layered, after: Layered) -> Iterator[Loosening]:
     own, other = getattr(before.profile, name), getattr(after.profile, name)
     if name == "extends" or own == other:
         return
-    if not isinstance(own, Section):
+    if not isinstance(own, Struct):
         yield from _judged((name,), own, other, after)
         return
     for field in own.__struct_fields__:
