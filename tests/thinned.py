@@ -1,0 +1,43 @@
+"""A plugin: of each file's tests keep one in SANDBOX_THIN, at least one, and all of those that the guest is for.
+
+    PYTHONPATH=tests SANDBOX_THIN=20 pytest -p thinned
+
+Which, a checksum of their names decides: a choice that is the same everywhere and at any time, that nobody has made, and that
+spreads over the parameters of a test.  Files that SANDBOX_WHOLE names stay whole.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from itertools import groupby
+
+import pytest
+
+# Facts of tests/needs.py which the machine of the other tests has not, or only an imitation of.
+OF_THE_GUEST = {"cgroup_cpu", "cgroup_memory", "cgroup_pids", "user_manager"}
+
+
+def _checksum(item: pytest.Item) -> int:
+    return zlib.crc32(item.nodeid.encode())
+
+
+def _needs_the_guest(item: pytest.Item) -> bool:
+    return any(fact in OF_THE_GUEST for marker in item.iter_markers("needs") for fact in marker.args)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = int(os.environ.get("SANDBOX_THIN", "1"))
+    whole = os.environ.get("SANDBOX_WHOLE", "").split()
+    kept: set[pytest.Item] = set()
+    for name, group in groupby(items, key=lambda item: item.nodeid.partition("::")[0]):
+        tests = list(group)
+        if name in whole:
+            kept.update(tests)
+            continue
+        kept.update(filter(_needs_the_guest, tests))
+        others = sorted((test for test in tests if test not in kept), key=_checksum)
+        kept.update(others[: -(-len(others) // part)])
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
