@@ -56,11 +56,19 @@ bench *arguments:
 guest:
     tests/guest/run
 
-# Run tests there, all of tests/guest/suite or those named: ./dev guest-test [PYTEST-ARGUMENT…]
+# Run tests there, a chosen part, or all, or those named: ./dev guest-test [--all] [PYTEST-ARGUMENT…]
 guest-test *arguments:
     tests/fetch_source hello
     tests/fetch_sdist markupsafe 2.1.5
-    tests/guest/run tests/guest/test {{ arguments }}
+    tests/guest/run tests/guest/test "$@"
+
+# Make its image, where it is not there yet.
+guest-image:
+    tests/guest/build
+
+# Compare there what a start with limits costs with that of crun, runc and podman: ./dev bench limits; it lands in .build/results/limits.json.
+bench-limits *arguments:
+    tests/guest/bench "$@"
 
 # Write anew what is generated from declarations: docs/profiles.md, and the table by which a config.json is read quickly.
 docs:

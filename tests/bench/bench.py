@@ -5,8 +5,8 @@ bubblewrap with the same namespaces, mounts, masks and environment given as opti
 without a seccomp filter, as it takes one only from an open descriptor, and firejail with options of its
 own that come nearest: for both that is less work than ours, not more.  Group `oci`: `sandbox-oci` against runc and crun, verb by
 verb, on one bundle (`oci.py`); group `podman`: podman with each of the three as its runtime.  Groups `verbs`, `ps`, `many`,
-`build` and `memory`: what one notices who works with it (`daily.py`).  All run in turn, in several rounds, as whoever calls
-this; the tables show medians over all rounds.
+`build` and `memory`: what one notices who works with it (`daily.py`).  Group `limits` is for the guest alone (`limits.py`).
+All run in turn, in several rounds, as whoever calls this; the tables show medians over all rounds.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Contender:
     name: str
     command: list[str]
     prepare: list[str] | None = None
+    within: tuple[str, ...] = ()  # what brings hyperfine to where it is measured
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def usable(contender: Contender, console: Console) -> bool:
         subprocess.run(contender.prepare, stdin=null, stdout=null, stderr=null, check=False)
     # A file, not a pipe: a container that was only created keeps what it was given.
     with tempfile.TemporaryFile("w+") as said:
-        result = subprocess.run(contender.command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+        command = [*contender.within, *contender.command]
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
         if result.returncode == 0:
             return True
         said.seek(0)
@@ -174,7 +176,7 @@ def usable(contender: Contender, console: Console) -> bool:
 
 def measure(contender: Contender, runs: int, output: Path, warmup: int) -> list[float]:
     """Return the times of `runs` starts, in seconds."""
-    command = ["hyperfine", "--shell=none", "--style=none", f"--warmup={warmup}", f"--runs={runs}"]
+    command = [*contender.within, "hyperfine", "--shell=none", "--style=none", f"--warmup={warmup}", f"--runs={runs}"]
     command += [f"--export-json={output}"]
     if contender.prepare:
         command += ["--prepare", quote(contender.prepare)]
@@ -311,6 +313,7 @@ def measure_group(group: Group, rounds: int, runs: int, work: Path, console: Con
 
 def main() -> None:
     import daily  # here, as they import from us
+    import limits
     import oci
     import podman
 
@@ -322,6 +325,7 @@ def main() -> None:
         "ps": daily.listing,
         "many": daily.many,
         "build": daily.build,
+        "limits": limits.starts,
     }
     names = [*groups, "memory"]
     parser = argparse.ArgumentParser(prog="./dev bench", description="Compare times with those of others.")
@@ -336,7 +340,8 @@ def main() -> None:
     console = Console(width=int(os.environ.get("COLUMNS", "120")))
     reached = True
     results: dict[str, Any] = {}
-    for name in options.groups or names:
+    # That of the limits needs a machine with a user manager and its controllers: ./dev bench limits goes there.
+    for name in options.groups or [name for name in names if name != "limits"]:
         with workplace() as work:
             if name == "memory":
                 reached &= daily.memory(work, options.rounds, console, results)
