@@ -21,7 +21,9 @@
 #define START_TRIES 1000 /* of 5 ms, for a sandbox that is being started */
 
 /* The record goes last: without one, a directory with more in it than one that was being written is not ours. */
-static const char *const members[] = { "start-gate", "plan", "plan.new", "state.json.new", "state.json", NULL };
+static const char *const members[] = { "plan", "plan.new", "state.json.new", "attach", "log", "log.1", "result.json.new",
+				       "start-gate", "result.json", "state.json", NULL };
+#define FIRST_MEMBERS 7 /* which may be there before it */
 
 /* As runc has it; what may not be in a path, in JSON or in a cgroup's name is not in it. */
 bool container_id_valid(const char *id)
@@ -106,9 +108,14 @@ static bool is_bare(int directory_fd)
 	struct listing listing = { .fd = directory_fd };
 	const struct dirent *entry;
 
-	while ((entry = listing_next(&listing)))
-		if (strcmp(entry->d_name, "state.json.new") && strcmp(entry->d_name, "plan") && strcmp(entry->d_name, "plan.new"))
+	while ((entry = listing_next(&listing))) {
+		size_t at = 0;
+
+		while (at < FIRST_MEMBERS && strcmp(entry->d_name, members[at]))
+			at++;
+		if (at == FIRST_MEMBERS)
 			return false;
+	}
 	return !listing.failed;
 }
 
@@ -123,13 +130,19 @@ static bool lock_at_once(const struct container *container)
 	return !flock(container->fd, LOCK_EX | LOCK_NB) && still_named(container);
 }
 
-/* Its lock is ours, so nobody holds it: and no process was written down, or one that has to be held.  Where it was just
- * made there is nothing to be looked through. */
+/* One that ran detached, and is kept with its result until somebody removes it. */
+bool container_has_ended(const struct container *container)
+{
+	return !faccessat(container->fd, "result.json", F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Its lock is ours, so nobody holds it: and no process was written down, or one that has to be held, without a result.
+ * Where it was just made there is nothing to be looked through. */
 static bool is_left_over(struct container *container, bool fresh)
 {
 	if (container_read_record(container) < 0)
 		return errno == ENOENT && (fresh || is_bare(container->fd));
-	return container->pid == 0 || container->held;
+	return (container->pid == 0 || container->held) && !container_has_ended(container);
 }
 
 static void remove_members(const struct container *container)
@@ -151,7 +164,8 @@ void container_clean(int parent_fd, const char *id)
 		return;
 	/* Whatever is alive is not locked for that: its owner may come for the lock in this moment. */
 	cleanup_fd int process_fd = container_read_record(&container) < 0 ? -1 : container_process(&container);
-	if (process_fd < 0 && (container.pid == 0 || container.held) && lock_at_once(&container) &&
+	if (process_fd < 0 && (container.pid == 0 || container.held) && !container_has_ended(&container) &&
+	    lock_at_once(&container) &&
 	    is_left_over(&container, false) && !cgroup_end(container.cgroup, container.cgroup_inode, CGROUP_GLANCE_MS)) {
 		remove_members(&container);
 		unlinkat(parent_fd, id, AT_REMOVEDIR);
@@ -169,7 +183,7 @@ enum container_taken container_take(struct container *container, bool fresh)
 		return errno == ENOENT ? TAKEN_FOR_NOW : TAKEN_FAILED;
 	bool locked = lock_at_once(&other);
 	errno = 0;
-	if (locked && is_left_over(&other, fresh)) {
+	if (locked && (is_left_over(&other, fresh) || (container->replaces && other.held && container_has_ended(&other)))) {
 		if (!cgroup_end(other.cgroup, other.cgroup_inode, CGROUP_PATIENCE_MS)) {
 			if (!fresh)
 				remove_members(&other);
@@ -185,7 +199,7 @@ enum container_taken container_take(struct container *container, bool fresh)
 	/* What was made is not wanted; it is known to be it under the lock alone. */
 	if (is_want(error) && locked && fresh)
 		unlinkat(container->parent_fd, container->id, AT_REMOVEDIR);
-	bool is_there = process_fd >= 0 || (other.pid && !other.held);
+	bool is_there = process_fd >= 0 || (other.pid && !other.held) || container_has_ended(&other);
 	close_fd(&other.fd);
 	errno = error;
 	return is_want(error) ? TAKEN_FAILED : is_there ? TAKEN_BY_OTHER : TAKEN_FOR_NOW;

@@ -2,7 +2,7 @@
  *
  * That of an OCI container is there from `create` to `delete`; its lock is held only while one of them, or `start`, is at
  * work.  That of a sandbox is `held`: its monitor has the lock as long as it runs, and with the lock free it is a
- * left-over.  state.json says which it is; without one, or with no process in it, a free lock means a left-over of either. */
+ * left-over, unless there is a result.json: then it ran detached, has ended, and is kept.  state.json says which it is; without one, or with no process in it, a free lock means a left-over of either. */
 #pragma once
 
 #include <limits.h>
@@ -25,6 +25,7 @@ struct container {
 	char cgroup[PATH_MAX]; /* its directory, "" without one */
 	uint64_t cgroup_inode; /* of that directory; 0: it was about to be made */
 	bool held; /* a sandbox's */
+	bool replaces; /* it takes the name of one that has ended */
 };
 
 enum container_taken {
@@ -48,6 +49,7 @@ int container_read_record(struct container *container);
 int container_record(struct container *container, const struct plan *plan, char *const command[]);
 enum container_taken container_take(struct container *container, bool fresh);
 void container_clean(int parent_fd, const char *id);
+bool container_has_ended(const struct container *container);
 int container_process(const struct container *container);
 enum container_status container_status(const struct container *container);
 const char *container_status_name(enum container_status status);

@@ -144,6 +144,8 @@ static bool take_terminal(struct monitor *monitor, int fd)
 {
 	if (!monitor->relay.replaced || monitor->relay.master_fd >= 0 || fd < 0 || !isatty(fd))
 		return false;
+	if (monitor->keeper)
+		return keeper_terminal(monitor->keeper, fd);
 	if (!monitor->console_socket) {
 		relay_start(&monitor->relay, fd);
 		return true;
@@ -181,6 +183,11 @@ static bool take_message(struct monitor *monitor)
 		listener_pass(monitor, fd);
 		break;
 	case SYNC_STARTING:
+		if (monitor->keeper)
+			keeper_starting(monitor->keeper, fd);
+		if (!monitor->readiness.mode)
+			break;
+		/* fall through */
 	case SYNC_NOTIFY:
 		if (monitor->notify_fd < 0)
 			monitor->notify_fd = fd, fd = -1;
@@ -240,11 +247,12 @@ static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 /* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
-	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, RELAY, EVENTS = RELAY + RELAY_EVENTS };
-	bool reaped = monitor_has_reaper(monitor);
+	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, RELAY, KEEPER = RELAY + RELAY_EVENTS, EVENTS = KEEPER + KEEPER_EVENTS };
+	const bool reaped = monitor_has_reaper(monitor);
+	const nfds_t count = monitor->keeper ? EVENTS : KEEPER;
 	struct pollfd events[EVENTS] = {
 		[SIGNALS] = { .fd = monitor->signals_fd, .events = POLLIN },
-		[SYNC] = { .fd = monitor->running ? -1 : monitor->sync_fd, .events = POLLIN },
+		[SYNC] = { .fd = monitor->running && !reaped ? -1 : monitor->sync_fd, .events = POLLIN },
 		[NOTIFY] = { .events = POLLIN },
 		[WATCHED] = { .fd = monitor->watched_fd, .events = POLLIN },
 		[DEADLINE] = { .fd = monitor->deadline.fd, .events = POLLIN },
@@ -260,7 +268,9 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		events[NOTIFY].fd = readiness_fd(monitor);
 		if (relay_waits(&monitor->relay) && (patience < 0 || patience > RELAY_LOOK_MS))
 			patience = RELAY_LOOK_MS;
-		if (poll(events, EVENTS, patience) < 0) {
+		if (monitor->keeper)
+			patience = keeper_events(monitor->keeper, &events[KEEPER], patience);
+		if (poll(events, count, patience) < 0) {
 			if (errno == EINTR)
 				continue;
 			monitor_fail(monitor, OP_ISOLATE, "poll", "");
@@ -268,6 +278,8 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		}
 		relay_resume(&monitor->relay);
 		relay_pass(&monitor->relay, &events[RELAY]);
+		if (monitor->keeper)
+			keeper_pass(monitor->keeper, &events[KEEPER]);
 		if (events[SIGNALS].revents) {
 			signals_pass(monitor);
 			if (!reaped && has_ended(monitor))
@@ -336,7 +348,8 @@ void monitor_finish(struct monitor *monitor)
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
 	stubs_release(&monitor->stubs);
-	state_remove(&monitor->registered);
+	if (!monitor->keeper) /* which leaves something there */
+		state_remove(&monitor->registered);
 	if (command_ended(monitor) || monitor->failed)
 		return;
 	/* Its first process may have been killed when the time was over. */

@@ -7,6 +7,7 @@
 
 #include "container.h"
 #include "deadline.h"
+#include "keeper.h"
 #include "plan.h"
 #include "readiness.h"
 #include "relay.h"
@@ -43,6 +44,7 @@ struct monitor {
 	struct readiness readiness;
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
+	struct keeper *keeper; /* of a detached sandbox, else NULL */
 	bool created; /* it waits at the start gate */
 	bool ready; /* the command's exec was tried */
 	bool running; /* and has succeeded */

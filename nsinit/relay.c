@@ -17,7 +17,9 @@
 /* Nothing to pass. */
 void relay_none(struct relay *relay)
 {
-	*relay = (struct relay){ .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1 };
+	*relay = (struct relay){
+		.inner = { -1, -1, -1 }, .terminal = -1, .output_fd = 1, .pipe_fd = -1, .master_fd = -1, .slave_fd = -1,
+	};
 }
 
 /* A terminal takes a whole piece or waits, and may have room for less: somebody who does not read it would make us deaf.
@@ -81,6 +83,9 @@ int relay_enter(const struct relay *relay)
 	}
 	for (int fd = 1; fd < 3; fd++)
 		if (relay->piped >> fd & 1 && dup2(relay->pipe_fd, fd) < 0)
+			return -1;
+	for (int fd = 0; fd < 3; fd++)
+		if (relay->inner[fd] >= 0 && dup2(relay->inner[fd], fd) < 0)
 			return -1;
 	return 0;
 }

@@ -23,6 +23,7 @@ struct relay_buffer {
 struct relay {
 	unsigned int replaced; /* standard descriptors that the sandbox sees as its terminal (bits) */
 	unsigned int piped; /* those that are a terminal outside, and inside a pipe or, for input, nothing (bits) */
+	int inner[3]; /* not owned; what the sandbox gets for its standard descriptors instead, or -1 */
 	int pipe_fd; /* owned; the end of that pipe for the sandbox, until it has been started */
 	int terminal; /* the caller's: 0, 1 or 2; -1 without one */
 	int output_fd; /* where the sandbox's output goes */

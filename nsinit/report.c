@@ -113,7 +113,9 @@ static void put_exit(struct json *json, const struct monitor *monitor, int statu
 	json_raw(json, ",\"exit\":{\"status\":");
 	json_number(json, status);
 	json_raw(json, ",\"code\":");
-	if (by_signal)
+	if (monitor->failed)
+		json_raw(json, "null,\"signal\":null");
+	else if (by_signal)
 		json_raw(json, "null,\"signal\":"), json_number(json, WTERMSIG(monitor->status));
 	else
 		json_number(json, WEXITSTATUS(monitor->status)), json_raw(json, ",\"signal\":null");
@@ -144,6 +146,32 @@ static void put_figures(struct json *json, const struct report *report)
 		json_raw(json, "null");
 }
 
+/* Of a detached sandbox: what of the output the log could not tell of. */
+static void put_log(struct json *json, const struct monitor *monitor)
+{
+	if (!monitor->keeper)
+		return;
+	json_raw(json, ",\"log\":{\"lost\":");
+	json_number(json, (long long)monitor->keeper->log.lost);
+	json_raw(json, "}");
+}
+
+/* A command that was started, and whose end nobody knows. */
+static void put_error(struct json *json, const struct monitor *monitor)
+{
+	const struct plan_keep *op = (const struct plan_keep *)plan_find(monitor->plan, OP_KEEP);
+	char message[1024];
+
+	if (!monitor->failed || !op) {
+		json_raw(json, ",\"error\":null}\n");
+		return;
+	}
+	snprintf(message, sizeof(message), "%s: %s", plan_text(monitor->plan, op->failure), monitor->failure.subject);
+	json_raw(json, ",\"error\":{\"message\":");
+	json_text(json, message);
+	json_raw(json, ",\"cause\":\"\",\"hint\":\"\"}}\n");
+}
+
 int report_compose(int fd, const struct monitor *monitor, int status)
 {
 	const struct report *report = &monitor->report;
@@ -167,7 +195,8 @@ int report_compose(int fd, const struct monitor *monitor, int status)
 	put_exit(&json, monitor, status);
 	put_usage(&json, report);
 	put_figures(&json, report);
-	json_raw(&json, ",\"error\":null}\n");
+	put_log(&json, monitor);
+	put_error(&json, monitor);
 	return json_flush(&json);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "exit.h"
+#include "keeper.h"
 #include "python.h"
 #include "state.h"
 
@@ -24,7 +25,7 @@ static void register_sandbox(struct monitor *monitor)
 	if (!op || !op->held)
 		return;
 	const char *directory = plan_text(monitor->plan, op->directory), *id = plan_text(monitor->plan, op->id);
-	switch (state_register(&monitor->registered, directory, id)) {
+	switch (state_register(&monitor->registered, directory, id, op->replace)) {
 	case STATE_OK:
 		return;
 	case STATE_IN_USE:
@@ -39,6 +40,18 @@ static void register_sandbox(struct monitor *monitor)
 	container_close(&monitor->registered);
 }
 
+/* Whatever a run needs before anything of it is made. */
+void sandbox_prepare(struct monitor *monitor)
+{
+	readiness_prepare(monitor);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	report_prepare(monitor);
+	if (!monitor->failed && deadline_prepare(monitor) < 0)
+		monitor_fail(monitor, OP_TIME_LIMIT, "timerfd_create", "");
+	if (!monitor->failed)
+		register_sandbox(monitor);
+}
+
 int sandbox_run(const struct plan *plan, int plan_fd, const char *self, char *const command[])
 {
 	const struct plan_terminal *terminal = (const struct plan_terminal *)plan_find(plan, OP_TERMINAL);
@@ -49,15 +62,11 @@ int sandbox_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	monitor.self = self;
 	monitor.command = command;
 	print_notices(plan);
+	if (plan_find(plan, OP_KEEP))
+		return keeper_run(&monitor);
 	if (relay_prepare(&monitor.relay, terminal ? terminal->mode : (uint32_t)TERMINAL_NEVER) < 0)
 		monitor_fail(&monitor, OP_TERMINAL, "pipe2", "");
-	readiness_prepare(&monitor);
-	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	report_prepare(&monitor);
-	if (!monitor.failed && deadline_prepare(&monitor) < 0)
-		monitor_fail(&monitor, OP_TIME_LIMIT, "timerfd_create", "");
-	if (!monitor.failed)
-		register_sandbox(&monitor);
+	sandbox_prepare(&monitor);
 	if (!monitor.failed)
 		monitor_start(&monitor);
 	if (!monitor.failed)

@@ -71,6 +71,16 @@ void signals_stopped(struct monitor *monitor)
 		stop(monitor, true);
 }
 
+void signals_forget(int number)
+{
+	const struct timespec now = { 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigtimedwait(&set, NULL, &now);
+}
+
 void signals_pass(struct monitor *monitor)
 {
 	struct signalfd_siginfo info;

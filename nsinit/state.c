@@ -74,11 +74,11 @@ static enum state_result take(struct container *container)
 }
 
 /* `id` empty: one is drawn. */
-enum state_result state_register(struct container *container, const char *directory, const char *id)
+enum state_result state_register(struct container *container, const char *directory, const char *id, bool replaces)
 {
 	uint32_t random;
 
-	*container = (struct container){ .fd = -1, .held = true };
+	*container = (struct container){ .fd = -1, .held = true, .replaces = replaces };
 	container->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (container->parent_fd < 0 && errno == ENOENT && !mkdir(directory, 0700))
 		container->parent_fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from sandbox.cli import running_app
+from sandbox.cli import detached_app, running_app
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.frame import App, Group, with_options
 from sandbox.cli.profile_app import app as profile_app
@@ -68,9 +68,10 @@ _JSON = inspect.Parameter(
     default=False,
     annotation=Annotated[bool, typer.Option("--json", help="As JSON.", show_default=False)],
 )
-_RUN_HELP = """Run COMMAND inside, in the foreground.
+_RUN_HELP = """Run COMMAND inside, in the foreground, or with --detach without anybody who waits for it.
 
-Its standard streams are the caller's. Its exit status is the command's, 128+N for a signal N; 127 if it was not found, \
+Its standard streams are the caller's, or go to a log (sandbox logs). \
+Its exit status is the command's, 128+N for a signal N; 127 if it was not found, \
 126 if it cannot be executed, 125 for a failure of our own.
 
 Examples:
@@ -80,6 +81,8 @@ Examples:
   sandbox run -p untrusted -- ./tool
 
   sandbox run -p shell -- bash
+
+  sandbox run -d --name web -- ./server
 """
 # The command's own options are its own.
 _STOP = {"allow_interspersed_args": False}
@@ -172,6 +175,15 @@ _SANDBOXES = inspect.Parameter(
         list[str], typer.Argument(metavar="ID...", help="Sandboxes, or the beginnings of their names.")
     ],
 )
+_REMOVED = inspect.Parameter(
+    "sandboxes",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Sandboxes, or the beginnings of their names.", show_default=False),
+    ],
+)
 _SIGNALLED = inspect.Parameter(
     "sandboxes",
     inspect.Parameter.KEYWORD_ONLY,
@@ -253,6 +265,7 @@ def inspect_(**values: Any) -> None:
 
 
 running_app.add(app, _SANDBOXES, _perform)
+detached_app.add(app, (_SANDBOX, _SANDBOXES, _REMOVED), _perform)
 
 
 @app.command("completion")

@@ -21,7 +21,7 @@ Values = Mapping[str, object]
 
 def request(values: Values) -> Request:
     """Return the request that the option values make."""
-    from sandbox.profile.request import Request  # late: help needs none
+    from sandbox.profile.request import Detached, Request  # late: help needs none
 
     options: list[tuple[str, str]] = []
     for option in OPTIONS:
@@ -39,6 +39,10 @@ def request(values: Values) -> Request:
         uid=os.geteuid(),
         gid=os.getegid(),
         project="" if values.get("project") is False else "over" if profiles else "base",
+        detached=Detached(interactive=bool(values.get("interactive")), remove=bool(values.get("rm")))
+        if values.get("detach")
+        else None,
+        replace=bool(values.get("replace")),
     )
 
 

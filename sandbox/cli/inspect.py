@@ -40,18 +40,22 @@ def describe(place: Place, record: Record) -> dict[str, Any]:
     """Return what is known of one."""
     status = place.status(record)
     document = record.document()
+    result = place.result()
     lives = status not in (Status.STOPPED, Status.CREATING)
-    result = {
-        **Row(record, status, quiet=False).document(),
+    found = {
+        **Row(record, status, quiet=False, result=result).document(),
         "ociVersion": document.get("ociVersion", ""),
         "uptime": round(time.time() - seconds_of(record.created), 1) if lives else None,
         "monitor": parent(record.pid) if lives and record.held else None,
+        "detached": record.detached,
+        "log": f"{place.path}/log" if record.detached else None,
+        "result": result or None,
         "directory": place.path,
         "cgroup": record.cgroup or (_cgroup(record.pid) if lives else ""),
         "namespaces": _namespaces(record.pid) if lives else {},
         "processes": [process for pid in inside(record) if (process := _process(pid))] if lives else [],
     }
-    return result | {name: document[name] for name in _AS_RECORDED if name in document}
+    return found | {name: document[name] for name in _AS_RECORDED if name in document}
 
 
 def _namespaces(pid: int) -> dict[str, str]:

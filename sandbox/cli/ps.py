@@ -14,7 +14,8 @@ from sandbox.runtime.state import Place, Record, Status, open_container, state_r
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 COLUMNS = ("ID", "PROFILE", "COMMAND", "STATUS", "SINCE", "PID")
 _SPECIAL = frozenset(" \t\n'\"\\$&|;<>()*?[]#~`{}!")
@@ -40,15 +41,16 @@ def show(values: Values, operands: list[str]) -> int:
 class Row:
     """What is shown of one."""
 
-    __slots__ = ("_document", "created", "id", "order", "pid", "status")
+    __slots__ = ("_document", "_result", "created", "id", "order", "pid", "status")
 
-    def __init__(self, record: Record, status: str, *, quiet: bool) -> None:
+    def __init__(self, record: Record, status: str, *, quiet: bool, result: Mapping[str, Any] | None = None) -> None:
         self.id = record.id
         self.status = status
         self.pid = 0 if status == Status.STOPPED else record.pid
         self.created = record.created
         self.order = (record.created, record.id)
         self._document = {} if quiet else record.document()
+        self._result = result or {}  # of a detached one that has ended
 
     def document(self) -> dict[str, object]:
         """Return it for programs."""
@@ -61,6 +63,8 @@ class Row:
             "created": self.created,
             "pid": self.pid,
             "bundle": self._document.get("bundle", ""),
+            "exit": self._result.get("exit"),
+            "ended": self._result.get("ended"),
         }
 
     def cells(self, now: float) -> tuple[str, ...]:
@@ -70,8 +74,8 @@ class Row:
             self.id,
             ",".join(self.profiles()) or UNKNOWN,
             command or UNKNOWN,
-            self.status,
-            span(now - seconds_of(self.created)),
+            f"{self.status} ({self._result['exit']['status']})" if self._result else self.status,
+            span(now - seconds_of(self._result.get("ended", self.created))),
             str(self.pid or UNKNOWN),
         )
 
@@ -109,10 +113,13 @@ def _rows(*, everyone: bool, quiet: bool) -> Iterator[Row]:
 
 def _row(place: Place, record: Record, *, quiet: bool) -> Row | None:
     status = place.status(record)
+    result = {}
     if record.held and status == Status.STOPPED:
-        return None  # it ends right now
+        result = place.result()
+        if not result:
+            return None  # it ends right now
     try:
-        return Row(record, status, quiet=quiet)
+        return Row(record, status, quiet=quiet, result=result)
     except (ValueError, ContainerError):
         print(
             describe(ContainerError(f"{place.path}/state.json: is damaged", hint=f"rm -r {place.path}")),

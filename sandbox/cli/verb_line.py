@@ -12,7 +12,9 @@ from sandbox.cli.usage import not_understood
 from sandbox.errors import UsageError
 
 # Does the command line end at the first word that is no option?  Behind it is a command.
-VERBS = {"run": True, "exec": True} | dict.fromkeys(("ps", "kill", "inspect", "pause", "resume"), False)
+VERBS = {"run": True, "exec": True} | dict.fromkeys(
+    ("ps", "kill", "inspect", "pause", "resume", "logs", "attach", "wait", "rm"), False
+)
 
 Values = dict[str, object]
 
@@ -76,6 +78,22 @@ def perform(verb: str, values: Values, operands: list[str], program: str, signal
         from sandbox.cli import pause as pausing
 
         return pausing.pause(operands) if verb == "pause" else pausing.resume(operands)
+    if verb == "logs":
+        from sandbox.cli.logs import show as show_log
+
+        return show_log(values, operands)
+    if verb == "attach":
+        from sandbox.cli.attach import attach
+
+        return attach(values, operands)
+    if verb == "wait":
+        from sandbox.cli.wait import wait
+
+        return wait(operands)
+    if verb == "rm":
+        from sandbox.cli.wait import remove
+
+        return remove(values, operands)
     from sandbox.cli.inspect import inspect
 
     return inspect(operands)

@@ -147,6 +147,11 @@ def _no_state(op: Any, call: str, number: int, subject: str) -> Cause:
     if call == "flock" and number == errno.EEXIST:
         if not (subject and os.path.isdir(f"{op.directory}/{subject}")):
             return UNKNOWN  # it has just ended
+        if os.path.exists(f"{op.directory}/{subject}/result.json"):
+            why = f"a sandbox named {subject} has ended and is kept"
+            return Cause(
+                why=why, cure=f"sandbox rm {subject}, or take its name: sandbox run --replace --name {subject}"
+            )
         cure = f"a sandbox named {subject} is running; choose another name, or end it: sandbox kill {subject}"
         return Cause(cure=cure)
     return place.why_not(str(op.directory), number)

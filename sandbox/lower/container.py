@@ -97,6 +97,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         *watch.time_limit(case),
         *watch.report(case),
         *watch.readiness(case),
+        *watch.keep(case),
         *process.environment(case),
         *filesystem.root(case),
         *filesystem.mounts(case),

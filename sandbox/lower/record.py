@@ -54,6 +54,7 @@ def container(case: Case) -> Step:
         namespaces=membership(case),
         id="" if case.is_container else annotation(case.spec, "name"),
         held=int(not case.is_container),
+        replace=int(not case.is_container and annotation(case.spec, "replace") == "true"),
     )
     return Step(operation, case.origins["$" if case.is_container else "annotations.name"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.lower.cgroup import verdicts
 from sandbox.lower.record import json_value
-from sandbox.plan.ops import Readiness, ReadinessMode, ReadinessSocket, Report, Step, TimeLimit
+from sandbox.plan.ops import Keep, Readiness, ReadinessMode, ReadinessSocket, Report, Step, TimeLimit
 from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
@@ -47,6 +47,19 @@ def readiness_socket(case: Case) -> list[Step]:
     if annotation(case.spec, "notify") != "command":
         return []
     return [Step(ReadinessSocket(target="/dev/notify"), case.origins["annotations.notify"])]
+
+
+def keep(case: Case) -> list[Step]:
+    """Let a keeper wait for the command."""
+    if annotation(case.spec, "detached") != "true":
+        return []
+    operation = Keep(
+        log_size=int(annotation(case.spec, "logSize", "0")),
+        failure="the sandbox's first process ended without a report",
+        interactive=int(annotation(case.spec, "interactive") == "true"),
+        remove=int(annotation(case.spec, "remove") == "true"),
+    )
+    return [Step(operation, case.origins["annotations.detached"])]
 
 
 def report(case: Case) -> list[Step]:

@@ -174,6 +174,7 @@ class Container(Op):
     namespaces: U64
     id: Text = ""
     held: U32 = 0
+    replace: U32 = 0  # take the name from one that has ended and is kept
 
 
 @op(0x08, MONITOR)
@@ -261,6 +262,20 @@ class Report(Op):
     path: Text
     record: Text
     failure: Text
+
+
+@op(0x52, MONITOR)
+class Keep(Op):
+    """Run detached: hold the streams, keep a log of at most `log_size` bytes, and at the end a result, unless `remove`.
+
+    What is in the result is in the plan as that of a report.  `failure` are the words for an end of which nobody knows.  With
+    `interactive` those who are attached write to the command's stdin.
+    """
+
+    log_size: U64
+    failure: Text
+    interactive: U32 = 0
+    remove: U32 = 0
 
 
 @op(0x50, MONITOR)

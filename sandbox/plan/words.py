@@ -154,6 +154,10 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.Terminal: lambda op: f"give the command {_TERMINAL.get(op.mode, '?')}",
     ops.Report: lambda op: f"write a report to {op.path}" if op.path else "keep a report",
     ops.Readiness: lambda op: _READINESS.get(op.mode, "?"),
+    ops.Keep: lambda op: (
+        f"run detached, with a log of {op.log_size} bytes{', whose input comes from who is attached' if op.interactive else ''}"
+        f"; {'remove' if op.remove else 'keep'} all that at the end"
+    ),
     ops.TimeLimit: lambda op: (
         f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
     ),

@@ -96,6 +96,7 @@ class _Expander(Eye):
             self._annotate("name", identifier(self.profile.process.name, origin.text), origin.text)
         if self.profile.process.show_command:
             self._annotate("showCommand", "true", self.layered.origin("process", "show_command").text)
+        self._detached()
         self._filesystem(spec, linux, rules)
         keep = self._environment(process)
         spec = merge_fragment(spec, self.layered, self.origins, self.resolver, self.state_dir)
@@ -168,6 +169,18 @@ class _Expander(Eye):
             process.scheduler = Scheduler(policy="SCHED_OTHER", nice=section.nice)
         return process
 
+    def _detached(self) -> None:
+        if self.request.replace:
+            self._annotate("replace", "true", "--replace")
+        size = limits.log_size(self.layered)
+        if self.request.detached is None:
+            return
+        self._annotate("detached", "true", "--detach")
+        self._name_filter()  # its result is a report
+        self._annotate("interactive", _word(value=self.request.detached.interactive), "--interactive")
+        self._annotate("remove", _word(value=self.request.detached.remove), "--rm")
+        self._annotate("logSize", f"{size}", self.layered.origin("process", "log_size").text)
+
     def _report(self) -> None:
         if self.profile.report.file is None:
             return
@@ -176,6 +189,10 @@ class _Expander(Eye):
             raise ProfileError("a report goes into a file", where=origin.text, hint="name one: --report report.json")
         # Resolved when the run starts, in nsinit: the plan may be older than a symlink on the way.
         self._annotate("report", self.vocabulary.single(self.profile.report.file, origin), origin.text)
+        self._name_filter()
+
+    def _name_filter(self) -> None:
+        """Say for a report what it was that became the spec's filter."""
         name = self.profile.security.seccomp or "default"
         self._annotate("seccomp", name, self.layered.origin("security", "seccomp").text)
 

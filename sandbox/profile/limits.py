@@ -21,6 +21,8 @@ SHARED = (
 )
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY
 GRACE = 10  # seconds between the request to end and the end, as from podman and docker
+LOG_SIZE = 1 << 20  # bytes: of hundreds in a runtime directory, which is a tenth of the memory
+LOG_LEAST = 1 << 16
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -34,6 +36,18 @@ def size(value: int | str, where: str) -> int:
     count = int(float(match[1]) * _SIZES[match[2].upper()]) if match else 0
     if not 0 < count < 2**63:
         raise ProfileError(f'"{value}" is not a size', where=where, hint='write "512M" or "2G"')
+    return count
+
+
+def log_size(layered: Layered) -> int:
+    """Return what the log of a detached sandbox may take at most.  Raises ProfileError."""
+    value = layered.profile.process.log_size
+    if value is None:
+        return LOG_SIZE
+    where = layered.origin("process", "log_size").text
+    count = size(value, where)
+    if count < LOG_LEAST:
+        raise ProfileError(f"{value} is too small for a log", where=where, hint="write 64K or more")
     return count
 
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from sandbox.profile.tighten import View
 
 
+class Detached(NamedTuple):
+    """How a sandbox is run for which nobody waits."""
+
+    interactive: bool = False  # those who attach themselves write to its stdin
+    remove: bool = False  # nothing is kept at its end
+
+
 class Request(NamedTuple):
     """What was asked for, by whom and from where."""
 
@@ -30,6 +37,9 @@ class Request(NamedTuple):
     project: Literal["", "base", "over"] = ""
     """Whether a project's `.sandbox.toml` is looked for.  "base": `profiles` are the default, in whose place it may
     name others; "over": the user has named them, and it is laid over them."""
+    detached: Detached | None = None
+    replace: bool = False
+    """Whether it takes its name from a sandbox that has ended."""
 
 
 class Shown(NamedTuple):

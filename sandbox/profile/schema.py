@@ -260,6 +260,14 @@ class ProcessSection(Section, frozen=True, kw_only=True):
             examples=['notify = "command"'],
         ),
     ] = None
+    log_size: Annotated[
+        int | str | None,
+        Meta(
+            description="So much of what the command says is kept when it is run with `--detach`, the newest; in bytes or with "
+            '`K`, `M`, `G`. Default: `"1M"`.',
+            examples=['log_size = "10M"'],
+        ),
+    ] = None
     umask: Annotated[
         str | None,
         Meta(

@@ -160,6 +160,9 @@ JUDGES: dict[str, Judge] = {
     "process.init": _never_above((True, None), (False,)),
     "process.show_command": _never_above((False, None), (True,)),
     "process.hostname": _harmless,
+    "process.log_size": lambda before, after, where: (
+        limits.size(after or limits.LOG_SIZE, where) <= limits.size(before or limits.LOG_SIZE, where)
+    ),
     "process.tty": _harmless,  # the sandbox's own terminal, or none
     "process.notify": _never_above(("none",), ("start", None), ("command",)),
     "process.umask": _masks_more,

@@ -1,7 +1,7 @@
 """A container, as a Python object: what libcontainer's interface offers.
 
 It is the OCI runtime's, or a sandbox that `sandbox run` holds (`held.py`); that has no configuration of its own, is not
-created and started apart, and goes by itself at its end.
+created and started apart, and goes by itself at its end, unless it was detached: then its log and its result stay.
 
     from sandbox import Container
 
@@ -22,16 +22,17 @@ from sandbox.kernel.process import exit_status, wait_end
 from sandbox.runtime import held
 from sandbox.runtime import processes as members
 from sandbox.runtime.handle import Handle
-from sandbox.runtime.state import Record, State, Status, check_id, remove_left_over
+from sandbox.runtime.state import Place, Record, State, Status, check_id, remove_left_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Any, Self, TypeAlias
 
     from sandbox.runtime.events import Notifications
     from sandbox.runtime.launch import Stream
+    from sandbox.runtime.logs import Entry
     from sandbox.runtime.process import Process
     from sandbox.runtime.stats import Stats
     from sandbox.spec.runtime import Resources, Spec
@@ -317,7 +318,7 @@ class Container(Handle):
         """
         with self._locked() as (place, record):
             status = place.status(record)
-            if record.held and force:
+            if record.held and (force or place.has_ended()):
                 held.end(place, record)
                 return
             if status not in (Status.STOPPED, Status.CREATED, Status.CREATING) and not force:
@@ -355,14 +356,37 @@ class Container(Handle):
         if self._ended is not None:
             return self._ended
         if self._process < 0:
-            with self._open() as (_, record):
+            with self._open() as (place, record):
                 if self._adopt(record) < 0:
-                    return None
+                    self._ended = _kept_status(place)
+                    return self._ended
         waited = self._monitor if self._monitor >= 0 else self._process
         if not wait_end(waited, timeout):
             raise TimeoutError(f"{self.id} has not ended within {timeout:g} s")
         self._ended = exit_status(waited)
+        if self._ended is None and self._monitor >= 0:
+            try:
+                with self._open() as (place, _):
+                    self._ended = _kept_status(place)
+            except NoSuchContainer:
+                pass  # nothing is kept of it
         return self._ended
+
+    def logs(self, *, follow: bool = False) -> Iterator[Entry]:
+        """Return what the command of a detached sandbox has said, as far as it is kept; with `follow`, until it ends.
+
+        Raises NotSupported for one that is not detached, whose streams are its caller's.
+        """
+        from sandbox.runtime.logs import open_log  # late: only who reads one
+
+        with self._open() as (place, record):
+            log = open_log(place, record)
+        return (entry for entry in log.entries(follow=follow) if entry is not None)
+
+    def result(self) -> dict[str, Any]:
+        """Return how a detached sandbox has ended, {} while it has not; docs/report.md describes it."""
+        with self._open() as (place, _):
+            return place.result()
 
     def notify_oom(self) -> Notifications:
         """Return the kernel's kills in it for want of memory, as they happen, until it ends.
@@ -408,6 +432,12 @@ def _release(record: Record) -> None:
         standing.release(record)
     except ProcessLookupError:
         return  # it has seen it
+
+
+def _kept_status(place: Place) -> int | None:
+    """Return the exit status in what is kept of a detached sandbox."""
+    status = (place.result().get("exit") or {}).get("status")
+    return status if isinstance(status, int) else None
 
 
 def _cgroup_of(record: Record) -> str:

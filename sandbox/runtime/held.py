@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 
-from sandbox.errors import ContainerError
+from sandbox.errors import ContainerError, NoSuchContainer
 from sandbox.kernel.process import children, look, open_process, parent, wait_end
+from sandbox.runtime.state import remove_left_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,36 @@ def read_plan(place: Place, record: Record) -> bytes:
 
 
 def end(place: Place, record: Record) -> None:
-    """Kill the command, and return when the monitor has cleaned up.  Raises ContainerError."""
+    """Kill the command, and return when the monitor has cleaned up, and what a detached one keeps is gone, too.
+
+    Raises ContainerError.
+    """
+    if not place.has_ended():
+        kill(record)
+    limit = time.monotonic() + END_SECONDS
+    while place.is_there():
+        if place.is_left_over():  # the monitor was killed too
+            place.remove()
+            return
+        if place.has_ended():
+            remove(place)
+            return
+        if time.monotonic() > limit:
+            raise ContainerError(f"{place.id} has not ended", hint="is its monitor stopped? see: sandbox ps")
+        time.sleep(0.002)
+
+
+def remove(place: Place) -> None:
+    """Remove what is kept of one that has ended."""
+    try:
+        place.lock()
+    except NoSuchContainer:
+        return  # somebody else did
+    remove_left_over(place)  # with a cgroup that could not be removed then
+
+
+def kill(record: Record) -> None:
+    """Kill the command, and with it everything inside."""
     from signal import pidfd_send_signal  # late: 3 ms
 
     from sandbox.runtime.standing import release
@@ -98,14 +128,6 @@ def end(place: Place, record: Record) -> None:
             break
         finally:
             os.close(descriptor)
-    limit = time.monotonic() + END_SECONDS
-    while place.is_there():
-        if place.is_left_over():  # the monitor was killed too
-            place.remove()
-            return
-        if time.monotonic() > limit:
-            raise ContainerError(f"{place.id} has not ended", hint="its monitor hangs: see sandbox inspect")
-        time.sleep(0.002)
 
 
 def _first(record: Record) -> int:

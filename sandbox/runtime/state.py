@@ -4,6 +4,9 @@
         state.json          written by nsinit, read by both
         plan                what was carried out; a process that joins follows it
         start-gate          a socket, there while the container waits to be started
+        log, log.1          what a detached sandbox's command has said (nsinit/log.c)
+        attach              a socket, there while a detached sandbox runs (nsinit/attach.c)
+        result.json         how a detached sandbox has ended: the document of docs/report.md
 
 The first line of state.json has a fixed form, for nsinit to read; the file as a whole is one JSON
 document.  What a file claims is never believed of a process: the status is derived from the one that
@@ -12,7 +15,8 @@ lives or does not.
 There are two kinds.  Of an OCI container the lock of the directory is held while it is made, started
 or removed, not while it runs.  A sandbox (`sandbox run`) is *held*: its monitor has the lock as long
 as it runs, and removes the directory at its end.  What is not locked, and has no process written down
-or is a sandbox's, was left by somebody who was killed: whoever comes by removes it.
+or is a sandbox's, was left by somebody who was killed: whoever comes by removes it.  Unless there is a
+result: then it ran detached, has ended, and is kept until somebody removes it.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+END_SECONDS = 10.0
+"""So long is waited for a detached sandbox that is about to write its result."""
 LOCK_SECONDS = 5.0
 """So long is waited for another call: a hook may be at work under the lock."""
 
@@ -38,9 +44,9 @@ _ID_LENGTH = 255
 _HELD = '","held":true,'
 
 # What the directory of a container can hold.
-_FIRST = ("plan", "plan.new", "state.json.new")  # before there is a record
+_FIRST = ("plan", "plan.new", "state.json.new", "attach", "log", "log.1", "result.json.new")  # before there is a record
 # The record goes last: without one, a directory with more in it than one that was being written is not ours.
-_MEMBERS = ("start-gate", *_FIRST, "state.json")
+_MEMBERS = ("start-gate", *_FIRST, "result.json", "state.json")
 _DEPTH = 64  # of what a container may have left
 
 
@@ -120,6 +126,11 @@ class Record:
         # It was about to be made, and may be there, empty.
         self.unmade_cgroup = "" if inode else named
         self.held = line.endswith(_HELD)  # a sandbox, whose monitor has the lock
+
+    @property
+    def detached(self) -> bool:
+        """Was it started for nobody to wait for?"""
+        return self.held and (self.document().get("annotations") or {}).get("dev.sandbox.detached") == "true"
 
     def document(self) -> dict[str, Any]:
         """Return the whole of state.json: `ociVersion`, `bundle`, `rootfs`, `annotations`, `namespaces` …"""
@@ -215,6 +226,12 @@ class Place:
         if not self.is_there():
             raise NoSuchContainer("container does not exist")
 
+    def unlock(self) -> None:
+        """Let others change it again."""
+        from fcntl import LOCK_UN, flock
+
+        flock(self.fd, LOCK_UN)
+
     def is_there(self) -> bool:
         """Does the name still lead to this directory?"""
         try:
@@ -262,6 +279,28 @@ class Place:
             return Status.PAUSED
         return Status.CREATED if not record.held and self.has_gate() else Status.RUNNING
 
+    def has_ended(self) -> bool:
+        """Is this what is kept of a detached sandbox?"""
+        try:
+            os.stat("result.json", dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def result(self) -> dict[str, Any]:
+        """Return how a detached sandbox has ended, {} while it has not: the document of docs/report.md."""
+        from json import loads  # late: hardly anything has one
+
+        try:
+            found = loads(self.read("result.json"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ContainerError(f"{self.path}/result.json: is damaged", hint=f"sandbox rm {self.id}")
+        return found
+
     def is_left_over(self) -> bool:
         """Was this left by somebody who was killed?  If so, we hold its lock."""
         try:
@@ -272,7 +311,10 @@ class Place:
             record = self.record()
         except NoSuchContainer:
             return set(os.listdir(self.fd)).issubset(_FIRST)
-        return record.pid == 0 or record.held
+        if (record.pid == 0 or record.held) and not self.has_ended():
+            return True
+        self.unlock()
+        return False
 
     def remove(self) -> None:
         """Remove the directory, whose lock we hold, and what it holds.  Raises ContainerError."""
@@ -329,11 +371,11 @@ def open_container(parent: str, name: str) -> tuple[Place, Record]:
     try:
         record = place.record()
         # Whose process lives is not locked for that: its owner may come for the lock in this moment.
-        if record.pid == 0 or (record.held and not lives(record.pid, record.started)):
+        if record.pid == 0 or (record.held and not lives(record.pid, record.started) and not place.has_ended()):
             if place.is_left_over():
                 remove_left_over(place)
                 raise NoSuchContainer("container does not exist")
-            if record.held:  # it ends right now
+            if record.held and not _ends(place, record):
                 raise NoSuchContainer("container does not exist")
     except NoSuchContainer:
         if place.is_left_over():
@@ -344,6 +386,19 @@ def open_container(parent: str, name: str) -> tuple[Place, Record]:
         place.close()
         raise
     return place, record
+
+
+def _ends(place: Place, record: Record) -> bool:
+    """Wait for what is left of a sandbox whose first process has ended just now; return whether anything is."""
+    limit = time.monotonic() + END_SECONDS
+    while record.pid and record.detached and time.monotonic() < limit and place.is_there():
+        if place.has_ended():
+            return True
+        if place.is_left_over():  # its keeper was killed, too
+            remove_left_over(place)
+            return False
+        time.sleep(0.002)
+    return False
 
 
 def remove_left_over(place: Place) -> None:
