@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from sandbox.cli import detached_app, running_app
+from sandbox.cli import detached_app, generate_app, running_app
 from sandbox.cli.command_line import Call, request
 from sandbox.cli.frame import App, Group, with_options
 from sandbox.cli.profile_app import app as profile_app
@@ -266,6 +266,7 @@ def inspect_(**values: Any) -> None:
 
 running_app.add(app, _SANDBOXES, _perform)
 detached_app.add(app, (_SANDBOX, _SANDBOXES, _REMOVED), _perform)
+generate_app.add(app, lambda: _program)
 
 
 @app.command("completion")

@@ -31,7 +31,7 @@ _GROUPS = {
     "Run": ("run", "exec"),
     "What runs": ("ps", "kill", "pause", "resume", "inspect"),
     "Understand": ("explain", "spec", "doctor"),
-    "Set up": ("profile", "completion"),
+    "Set up": ("profile", "generate", "completion"),
 }
 
 

@@ -91,6 +91,7 @@ class _Expander(Eye):
             annotations=self.annotations,
         )
         self._annotate("profiles", encode(list(self.request.profiles)).decode(), "--profile")
+        self._asked()
         if self.profile.process.name is not None:
             origin = self.layered.origin("process", "name")
             self._annotate("name", identifier(self.profile.process.name, origin.text), origin.text)
@@ -195,6 +196,15 @@ class _Expander(Eye):
         """Say for a report what it was that became the spec's filter."""
         name = self.profile.security.seccomp or "default"
         self._annotate("seccomp", name, self.layered.origin("security", "seccomp").text)
+
+    def _asked(self) -> None:
+        """Write down what was asked for as it was: to ask for it again (`sandbox generate`)."""
+        options = [text for option in self.request.options for text in option]
+        try:
+            encoded = encode([self.request.cwd, self.request.project, *options]).decode()
+        except UnicodeEncodeError:
+            return  # a name that is no text: no unit could hold it
+        self._annotate("asked", encoded, "the command line")
 
     def _notify(self) -> None:
         mode = self.profile.process.notify
