@@ -124,10 +124,12 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], ui
 	if (cgroup_name(plan, id, path) < 0)
 		return -1;
 	*subject = path;
-	bool made = !mkdir(path, 0755);
+	/* A sandbox's is its own: one of the same name in another state tree may have made it, and be about to enter it. */
+	bool alone = *plan_text(plan, op->prefix);
+	bool made = !mkdir(path, 0755) || (alone && errno == EEXIST && !rmdir(path) && !mkdir(path, 0755));
 	int fd = made || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	int error = errno;
-	if (fd >= 0 && !made && in_use(fd)) {
+	if (fd >= 0 && !made && (alone || in_use(fd))) {
 		error = EBUSY;
 	} else if (fd >= 0) {
 		if (!fstat(fd, &status) && !apply(plan, op, fd, subject)) {

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from needs import CACHE, CHECKOUT, why_not
+from needs import CACHE, CHECKOUT, own_cgroup, why_not
 
 if TYPE_CHECKING:
     from plan_world import PlanWorld
@@ -35,6 +35,23 @@ collect_ignore_glob = [] if os.environ.get("SANDBOX_GUEST") else ["test_guest_*.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
     signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _take_a_cgroup_apart(worker: str) -> None:
+    """Have a cgroup of the worker's own for what it starts: another may use the same names."""
+    own = own_cgroup()
+    if own is None or own.parent.name == worker:
+        return
+    top = own.parent / worker
+    with contextlib.suppress(OSError):  # not delegated: then there will be none to be called anything
+        (top / "tests").mkdir(parents=True, exist_ok=True)
+        for controller in (own.parent / "cgroup.subtree_control").read_text().split():
+            (top / "cgroup.subtree_control").write_text(f"+{controller}")
+        (top / "tests/cgroup.procs").write_text(str(os.getpid()))
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _take_a_cgroup_apart(os.environ["PYTEST_XDIST_WORKER"])
 
 # Everything that no profile may show; `home` puts the test's secret into each.
 SECRETS = (

@@ -23,23 +23,18 @@ from sandbox.kernel import cgroup
 pytestmark = needs("userns", "cgroup2")
 
 ENDED = 4194304  # beyond the numbers of processes
-# Starts others as fast as it can, and cgroups, one in another.
+# In each of its cgroups, one in another, a process that is never the same: it starts the next, and ends.
 BREEDER = """
 import os, sys
 top = sys.argv[1]
-for depth in range(40):
+open(f"{top}/cgroup.procs", "w").write("0")
+for depth in range(8):
     top += "/deep"
     os.mkdir(top)
     if os.fork() == 0:
         open(f"{top}/cgroup.procs", "w").write("0")
-        while True:
-            try:
-                if os.fork() == 0:
-                    os.setpgid(0, 0)
-            except OSError:
-                pass
-            if sum(1 for _ in open(f"{top}/cgroup.procs")) > 8:
-                os._exit(0)
+        os.close(1)
+        os.execv(sys.argv[2], [sys.argv[2], "breed"])
 print("up", flush=True)
 os.read(0, 1)
 """
@@ -178,16 +173,9 @@ def test_of_a_container_that_lost_its_cgroup_nobody_else_is_hit(
 
 
 @contextlib.contextmanager
-def breeding(top: Path) -> Iterator[subprocess.Popen[bytes]]:
+def breeding(top: Path, program: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [
-            "python3",
-            "-I",
-            "-S",
-            "-c",
-            'import os, sys; open(f"{sys.argv[1]}/cgroup.procs", "w").write("0")\n' + BREEDER,
-            top,
-        ],
+        ["python3", "-I", "-S", "-c", BREEDER, top, program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -218,14 +206,17 @@ def old_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs("gcc")
 def test_without_cgroup_kill_who_forks_is_stopped_and_killed(maker: Maker, old_kernel: Path) -> None:
     top = maker.cgroup()
-    with breeding(top):
-        result = subprocess.run([old_kernel, top, "8000"], capture_output=True, text=True, timeout=60, check=False)
+    with breeding(top, old_kernel):
+        result = subprocess.run([old_kernel, top, "3000"], capture_output=True, text=True, timeout=60, check=False)
 
     assert result.returncode == 0, result.stderr
     assert not top.exists()
 
 
-def test_without_cgroup_kill_python_does_the_same(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs("gcc")
+def test_without_cgroup_kill_python_does_the_same(
+    maker: Maker, old_kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = cgroup.write
 
     def write(directory: str, name: str, value: str) -> None:
@@ -235,12 +226,13 @@ def test_without_cgroup_kill_python_does_the_same(maker: Maker, monkeypatch: pyt
 
     monkeypatch.setattr(cgroup, "write", write)
     top = maker.cgroup()
-    with breeding(top):
+    with breeding(top, old_kernel):
         cgroup.remove(str(top))
 
     assert not top.exists()
 
 
+@needs("gcc")
 def test_what_could_not_be_killed_is_no_longer_frozen(maker: Maker, old_kernel: Path) -> None:
     """Somebody outside puts one after the other into it."""
     top = maker.cgroup()

@@ -89,7 +89,7 @@ def end(place: Place, record: Record) -> None:
     limit = time.monotonic() + END_SECONDS
     while place.is_there():
         if place.is_left_over():  # the monitor was killed too
-            place.remove()
+            remove_left_over(place)
             return
         if place.has_ended():
             remove(place)

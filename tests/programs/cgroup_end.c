@@ -1,7 +1,8 @@
 /* The end of a cgroup where the kernel has no cgroup.kill (before Linux 5.14): the door to it is refused here, all else
  * is nsinit's.
  *
- *     cgroup_end DIRECTORY MILLISECONDS */
+ *     cgroup_end DIRECTORY MILLISECONDS
+ *     cgroup_end breed                     never the same process: it starts the next, and ends */
 #define _GNU_SOURCE
 #include "../../nsinit/cgroup.h"
 
@@ -45,6 +46,9 @@ int main(int argc, char *argv[])
 {
 	struct stat status;
 
+	if (argc == 2)
+		while (fork() == 0)
+			;
 	if (argc != 3 || stat(argv[1], &status) < 0)
 		return 2;
 	if (cgroup_end(argv[1], status.st_ino, atoi(argv[2])) < 0) {
