@@ -145,8 +145,12 @@ static enum bus_result take_body(struct bus_talk *talk, struct cursor *body, con
 	case ERROR:
 		if (!ours)
 			return BUS_MORE;
-		keep_words(talk, header->error_name, header->signature[0] == 's' ? take_string(body) : "");
-		return body->failed ? BUS_BROKEN : BUS_REFUSED;
+		const char *text = header->signature[0] == 's' ? take_string(body) : "";
+		if (body->failed)
+			return BUS_BROKEN;
+		/* Without any words it would be taken for success. */
+		keep_words(talk, *header->error_name ? header->error_name : "an error without a name", text);
+		return BUS_REFUSED;
 	case METHOD_RETURN:
 		if (header->reply_serial != talk->serial)
 			return BUS_MORE;

@@ -148,7 +148,10 @@ def _ask(address: str) -> str:
         raise NoManager(f"{address} does not answer") from None
     except OSError as error:
         raise NoManager(f"{address}: {error.strerror or error}") from error
-    (pid,), ((_, cgroup),) = answers[2], answers[3]
+    try:
+        (pid,), ((_, cgroup),) = answers[2], answers[3]
+    except (TypeError, ValueError) as error:
+        raise NoManager(f"what {address} answers is something else than was asked for") from error
     # What we number, and where we look, has to be what it does: it may be outside of a container that we are in.
     if not isinstance(pid, int) or not isinstance(cgroup, str) or not _is_in(pid, f"{cgroup}/init.scope"):
         raise NoManager(f"the manager behind {address} numbers processes, or sees cgroups, otherwise than we do here")
