@@ -210,6 +210,14 @@ def _controller(name: str) -> Callable[[], str]:
     return controller
 
 
+@probe
+def cgroup_controller() -> str:
+    """One of those by which test_limits.py can limit something."""
+    return (
+        "" if any(not _controller(name)() for name in ("pids", "hugetlb")) else "neither pids nor hugetlb is delegated"
+    )
+
+
 for _name in ("cpu", "hugetlb", "io", "memory", "pids"):
     PROBES[f"cgroup_{_name}"] = _controller(_name)
 

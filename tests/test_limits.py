@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cgroup_world import Nested, beside, nested
@@ -18,15 +19,36 @@ from sandbox.plan.ops import Cgroup
 
 __all__ = ["nested"]  # a fixture
 
-pytestmark = needs("userns", "cgroup2", "cgroup_hugetlb")
+pytestmark = needs("userns", "cgroup2", "cgroup_controller")
 
-HUGE = 'extends = "build"\n[limits]\nhugepages = { "2MB" = "4M" }\n'
+# What can be limited wherever the tests run: a key of [limits] and the word of its option, the file, and what that says.
+PIDS = ("pids", "pids = 64", ("--pids", "64"), "pids.max", "64\n")
+PAGES = ("hugetlb", 'hugepages."2MB" = "4M"', ("--hugepages", "2MB:4M"), "hugetlb.2MB.max", "4194304\n")
 WAIT = ("sh", "-c", "echo up > ready; read line")
 
 
+class Limit(NamedTuple):
+    """A limit that can be had here."""
+
+    controller: str
+    key: str
+    option: tuple[str, str]
+    file: str
+    value: str
+
+    @property
+    def inside(self) -> str:
+        return f"/sys/fs/cgroup/{self.file}"
+
+
 @pytest.fixture
-def profile(project: Path) -> str:
-    (project / "p.toml").write_text(HUGE)
+def limit() -> Limit:
+    return Limit(*(PIDS if "pids" in (beside() / "cgroup.controllers").read_text().split() else PAGES))
+
+
+@pytest.fixture
+def profile(project: Path, limit: Limit) -> str:
+    (project / "p.toml").write_text(f'extends = "build"\n[limits]\n{limit.key}\n')
     return "./p.toml"
 
 
@@ -54,19 +76,19 @@ def plan_of(runtime_dir: Path) -> tuple[set[int], list[Cgroup]]:
 
 
 def test_a_sandbox_with_a_limit_is_in_a_cgroup_beside_ours(
-    sandbox: Sandbox, project: Path, runtime_dir: Path, profile: str
+    sandbox: Sandbox, project: Path, runtime_dir: Path, profile: str, limit: Limit
 ) -> None:
     directory = beside() / "sandbox-box"
     process = start(sandbox, project, "-p", profile)
     record = json.loads((runtime_dir / "sandbox/containers/box/state.json").read_text())
-    limits = [(directory / f"hugetlb.2MB.{name}").read_text() for name in ("max", "rsvd.max")]
+    limits = (directory / limit.file).read_text()
     inside = {int(line) for line in (directory / "cgroup.procs").read_text().split()}
     first = int((directory / "cgroup.procs").read_text().split()[0])
     view = Path(f"/proc/{first}/cgroup").read_text()
     stderr = finish(process)
 
     assert record["cgroup"] == str(directory)
-    assert limits == ["4194304\n", "4194304\n"]
+    assert limits == limit.value
     assert record["pid"] in inside
     assert process.pid not in inside, "the monitor is to survive what ends its sandbox"
     assert f"0::{str(directory).removeprefix('/sys/fs/cgroup')}\n" in view
@@ -127,28 +149,31 @@ def test_a_kept_plan_is_for_the_cgroup_that_it_was_made_in(
     assert {InputKind.OWN_CGROUP, InputKind.WORDS} <= kinds
 
 
-def test_a_controller_is_enabled_on_the_way(sandbox: Sandbox, profile: str, nested: Nested) -> None:
+def test_a_controller_is_enabled_on_the_way(sandbox: Sandbox, profile: str, nested: Nested, limit: Limit) -> None:
     before = (nested.path / "cgroup.subtree_control").read_text()
-    result = nested.run(sandbox, "run", "-p", profile, "cat", "/sys/fs/cgroup/hugetlb.2MB.max")
+    result = nested.run(sandbox, "run", "-p", profile, "cat", limit.inside)
 
-    assert "hugetlb" not in before
-    assert (result.stdout, result.stderr) == ("4194304\n", "")
-    assert "hugetlb" in (nested.path / "cgroup.subtree_control").read_text()
+    assert limit.controller not in before
+    assert (result.stdout, result.stderr) == (limit.value, "")
+    assert limit.controller in (nested.path / "cgroup.subtree_control").read_text()
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_processes_of_an_inner_cgroup_stand_in_the_way(
-    sandbox: Sandbox, profile: str, nested: Nested, *, strict: bool
+    sandbox: Sandbox, profile: str, nested: Nested, limit: Limit, *, strict: bool
 ) -> None:
     with nested.occupied():
         result = nested.run(sandbox, "run", "-p", profile, *(["--strict"] if strict else []), "echo", "ran")
-    away = nested.run(sandbox, "run", "-p", profile, "cat", "/sys/fs/cgroup/hugetlb.2MB.max")
+    away = nested.run(sandbox, "run", "-p", profile, "cat", limit.inside)
 
+    if not strict:
+        why = f"is not in force: the controller {limit.controller} cannot be enabled in {nested.path}\n"
+        assert why in result.stderr
     assert f"cause: {nested.path} has processes in it, and so shares nothing out" in result.stderr
     assert f"hint: move them one down: mkdir {nested.path}/main && " in result.stderr
     assert (result.returncode, result.stdout) == ((125, "") if strict else (0, "ran\n"))
     # Nothing of that was kept.
-    assert (away.stdout, away.stderr) == ("4194304\n", "")
+    assert (away.stdout, away.stderr) == (limit.value, "")
 
 
 def test_a_cgroup_of_that_name_with_others_in_it_is_not_taken(sandbox: Sandbox, profile: str) -> None:
@@ -178,8 +203,8 @@ def test_a_limit_that_cannot_be_had_is_said(sandbox: Sandbox, project: Path, nes
         result = nested.run(sandbox, "run", "-p", "./p.toml", "echo", "ran")
 
     assert result.stdout == "ran\n"
-    assert "warning: ./p.toml:3: limits.memory: is not in force: the controller memory is not" in result.stderr
-    assert "warning: ./p.toml:4: limits.pids: is not in force: the controller pids is not" in result.stderr
+    assert "warning: ./p.toml:3: limits.memory: is not in force: the controller memory " in result.stderr
+    assert "warning: ./p.toml:4: limits.pids: is not in force: the controller pids " in result.stderr
     assert result.stderr.count("  hint: ") in (1, 2)
 
 
@@ -204,60 +229,57 @@ def test_the_report_says_what_is_not_in_force(sandbox: Sandbox, project: Path, n
     with nested.occupied():
         nested.run(sandbox, "run", "-p", "./p.toml", "true")
     rows = {row["name"]: row for row in json.loads((project / "r.json").read_text())["settings"]}
-    missing = {name: (row["asked"], row["origin"], row["why"]) for name, row in rows.items() if not row["enforced"]}
+    missing = {name: (row["asked"], row["origin"]) for name, row in rows.items() if not row["enforced"]}
 
     assert missing == {
-        f"limits.{key}": (
-            asked,
-            f"./p.toml:{line}: limits.{key}",
-            f"the controller {controller} is not delegated to you",
-        )
-        for key, asked, line, controller in (
-            ("memory", str(1 << 30), 5, "memory"),
-            ("cpus", "1.5", 6, "cpu"),
-            ("pids", "9", 7, "pids"),
-        )
-    } | {"limits.oom_group": ("1", "./p.toml:5: limits.memory", "the controller memory is not delegated to you")}
+        "limits.memory": (str(1 << 30), "./p.toml:5: limits.memory"),
+        "limits.oom_group": ("1", "./p.toml:5: limits.memory"),
+        "limits.cpus": ("1.5", "./p.toml:6: limits.cpus"),
+        "limits.pids": ("9", "./p.toml:7: limits.pids"),
+    }
+    assert all(f"the controller {name}" in rows[f"limits.{key}"]["why"] for key, name in
+               (("memory", "memory"), ("oom_group", "memory"), ("cpus", "cpu"), ("pids", "pids")))  # fmt: skip
     assert rows["limits.rlimits.nofile"]["asked"] == "64:128"
 
 
-def test_the_report_says_what_is_in_force(sandbox: Sandbox, project: Path, profile: str) -> None:
+def test_the_report_says_what_is_in_force(sandbox: Sandbox, project: Path, profile: str, limit: Limit) -> None:
     sandbox("run", "-p", profile, "--report", str(project / "r.json"), "true", check=True)
     rows = json.loads((project / "r.json").read_text())["settings"]
 
-    assert [(row["asked"], row["enforced"], row["why"]) for row in rows if row["name"] == "limits.hugepages"] == [
-        ("4194304", True, "")
+    assert [(row["asked"], row["enforced"], row["why"]) for row in rows if "./p.toml:3" in row["origin"]] == [
+        (limit.value.strip(), True, "")
     ]
 
 
-OPTIONAL = 'extends = "build"\n[limits]\nhugepages = { "2MB" = "?4M" }\nmemory = "?80%"\n'
+def test_what_is_asked_for_where_it_can_be_had_is_had(sandbox: Sandbox, project: Path, limit: Limit) -> None:
+    key = limit.key.replace('"4M"', '"?4M"').replace("64", '"?64"')
+    (project / "p.toml").write_text(f'extends = "build"\n[limits]\n{key}\n')
 
-
-def test_what_is_asked_for_where_it_can_be_had_is_had(sandbox: Sandbox, project: Path) -> None:
-    (project / "p.toml").write_text(OPTIONAL)
-
-    assert sandbox("run", "-p", "./p.toml", "cat", "/sys/fs/cgroup/hugetlb.2MB.max").stdout == "4194304\n"
+    assert sandbox("run", "-p", "./p.toml", "cat", limit.inside).stdout == limit.value
 
 
 def test_and_where_not_only_strict_minds(sandbox: Sandbox, project: Path, nested: Nested) -> None:
-    (project / "p.toml").write_text(OPTIONAL)
+    (project / "p.toml").write_text('extends = "build"\n[limits]\npids = "?9"\nmemory = "?80%"\n')
     with nested.occupied():
         soft = nested.run(sandbox, "run", "-p", "./p.toml", "--report", "r.json", "echo", "ran")
         hard = nested.run(sandbox, "run", "-p", "./p.toml", "--strict", "echo", "ran")
     rows = json.loads((project / "r.json").read_text())["settings"]
 
     assert (soft.returncode, soft.stdout, soft.stderr) == (0, "ran\n", "")
-    assert {row["name"] for row in rows if not row["enforced"]} == {
-        "limits.hugepages",
-        "limits.memory",
-        "limits.oom_group",
-    }
+    assert {row["name"] for row in rows if not row["enforced"]} == {"limits.pids", "limits.memory", "limits.oom_group"}
     assert hard.returncode == 125
-    assert "not in force: ./p.toml:4: limits.memory, ./p.toml:3: limits.hugepages.2MB\n" in hard.stderr
+    assert "not in force: ./p.toml:4: limits.memory, ./p.toml:3: limits.pids\n" in hard.stderr
 
 
-def test_by_option(sandbox: Sandbox) -> None:
-    script = "cat /sys/fs/cgroup/hugetlb.2MB.max /sys/fs/cgroup/hugetlb.1GB.max"
+def test_by_option(sandbox: Sandbox, limit: Limit) -> None:
+    result = sandbox("run", *limit.option, "cat", limit.inside)
+
+    assert (result.stdout, result.stderr) == (limit.value, "")
+
+
+@needs("cgroup_hugetlb")
+def test_of_huge_pages_those_that_are_reserved_count_too(sandbox: Sandbox) -> None:
+    script = "cd /sys/fs/cgroup; cat hugetlb.2MB.max hugetlb.2MB.rsvd.max hugetlb.1GB.max"
     result = sandbox("run", "--hugepages", "2MB:6M", "--hugepages=1GB:0", "sh", "-c", script)
 
-    assert (result.stdout, result.stderr) == ("6291456\n0\n", "")
+    assert (result.stdout, result.stderr) == ("6291456\n6291456\n0\n", "")

@@ -169,7 +169,7 @@ def _judge(case: Case, setting: Setting) -> Verdict:
     if way(host) == "none":
         return Verdict(setting, "there is no cgroup for it", *_cause(case, ""))
     if controller and controller not in host.controllers:
-        return Verdict(setting, f"the controller {controller} is not delegated to you", *_cause(case, controller))
+        return Verdict(setting, _withheld(case, controller), *_cause(case, controller))
     if controller in host.enabled and setting.file not in host.files:
         return Verdict(setting, f"this kernel has no {setting.file}", "", "leave it out, or boot a kernel that has it")
     return Verdict(setting)
@@ -253,7 +253,7 @@ def _check_controllers(case: Case, asked: list[Setting]) -> None:
         if setting.controller and setting.controller not in case.host.controllers:
             why, cure = _cause(case, setting.controller)
             raise SpecError(
-                f"the controller {setting.controller} is not delegated to you",
+                _withheld(case, setting.controller),
                 where=_origin(case, setting),
                 cause=why,
                 hint=cure,
@@ -270,6 +270,13 @@ def _scope(case: Case, asked: list[Setting], origin: str) -> list[Step]:
     steps = container(case, asked, origin)
     _check_controllers(case, asked)
     return steps
+
+
+def _withheld(case: Case, controller: str) -> str:
+    """Say that the controller cannot be had."""
+    if controller in case.host.offered:
+        return f"the controller {controller} cannot be enabled in {case.host.obstacle}"
+    return f"the controller {controller} is not delegated to you"
 
 
 def _cause(case: Case, controller: str) -> tuple[str, str]:
