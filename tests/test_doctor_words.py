@@ -84,6 +84,40 @@ def test_why_no_cgroup_is_ours_is_read(
     assert cause.cure.startswith(cure)
 
 
+GRANTED = {
+    "all": ("cpu cpuset io memory pids", "ok", "user@1000.service has cpu, cpuset, io, memory, pids", ""),
+    "as systemd has it": (
+        "cpu memory pids",
+        "warn",
+        "user@1000.service has cpu, memory, pids; not cpuset, io",
+        "Delegate=cpu cpuset io memory pids",
+    ),
+    "nothing": ("", "warn", "user@1000.service has nothing; not cpu, cpuset, io, memory, pids", "daemon-reload"),
+}
+
+
+@pytest.mark.parametrize("given, state, found, cure", GRANTED.values(), ids=GRANTED)
+@pytest.mark.parametrize(
+    "own", ["/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope", "/system.slice/cron"]
+)
+def test_what_the_users_manager_has_is_read(
+    monkeypatch: pytest.MonkeyPatch, own: str, given: str, state: str, found: str, cure: str
+) -> None:
+    place = "/cg/user.slice/user-1000.slice/user@1000.service"
+    places = "".join(f"{name}\t0\t9\t1\n" for name in ("cpu", "cpuset", "io", "memory", "pids"))
+    monkeypatch.setattr(cgroup.delegation, "own_cgroup", lambda: own)
+    monkeypatch.setattr(cgroup.delegation, "mount_point", lambda: "/cg")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == place)
+    monkeypatch.setattr(
+        cgroup, "read", lambda path: {f"{place}/cgroup.controllers": given, "/proc/cgroups": places}.get(path, "")
+    )
+    finding = cgroup.probe_granted()
+
+    assert (finding.state, finding.found) == (state, found)
+    assert cure in finding.cause.cure
+
+
 V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t9\t1\npids\t0\t9\t1\n"
 CONTROLLERS = {
     "systemd gives it not": (

@@ -283,7 +283,7 @@ def _cause(case: Case, controller: str) -> tuple[str, str]:
     """Return why there is no cgroup, or not this controller, on the host where we are, and what to do."""
     from sandbox.kernel.probe import cgroup as probe  # late: for a refusal alone
 
-    if not controller and case.host.no_bus[0]:
+    if not controller and case.host.no_bus[1]:
         return case.host.no_bus
     if not controller:
         cause = probe.why_none()

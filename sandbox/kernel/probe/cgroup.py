@@ -49,6 +49,8 @@ def probe_delegation() -> list[Finding]:
     """Make a cgroup and move a process there; see which controllers it has."""
     name, how = "delegated cgroup", "mkdir, cgroup.procs, and +CONTROLLER in cgroup.subtree_control of the new one"
     top = _top()
+    if not top and manager_answers():
+        return [Finding(name=name, state="ok", found="none; your user manager is asked for a scope", how=how)]
     if not top:
         return [refused(name, "none: limits cannot be set", why_none(), how=how, needed=False)]
     path = f"{top}/{_TRIAL}{os.getpid()}"
@@ -120,6 +122,24 @@ def _missing(top: str, controllers: list[str], waiting: list[str], how: str) -> 
     if not missing:
         return Finding(name=name, state="ok", found=found, how=how)
     return refused(name, f"{found}; missing: {', '.join(missing)}", why_missing(top, missing), how=how, needed=False)
+
+
+def probe_granted() -> Finding:
+    """See which controllers the user's manager has been given: it has no others to give."""
+    name = "delegation"
+    own, uid = delegation.own_cgroup(), os.geteuid()
+    unit = f"user@{uid}.service"
+    before, found, _ = own.partition(f"/{unit}")
+    path = f"{delegation.mount_point()}{before if found else f'/user.slice/user-{uid}.slice'}/{unit}"
+    how = f"cgroup.controllers of {path}"
+    if not os.path.isdir(path):
+        return Finding(name=name, state="n/a", found="there is no cgroup of a user manager of yours", how=how)
+    given = read(f"{path}/cgroup.controllers").split()
+    missing = [controller for controller in _WIDENED.split() if controller not in given]
+    words = f"{unit} has {', '.join(given) or 'nothing'}"
+    if not missing:
+        return Finding(name=name, state="ok", found=words, how=how)
+    return refused(name, f"{words}; not {', '.join(missing)}", why_missing(path, missing), how=how, needed=False)
 
 
 def why_missing(top: str, missing: list[str]) -> Cause:

@@ -53,7 +53,7 @@ _GROUPS: tuple[tuple[str, tuple[Probe, ...]], ...] = (
             lambda: ids.probe_helper("newgidmap"),
         ),
     ),
-    ("Limits", (cgroup.probe_hierarchy, cgroup.probe_delegation, cgroup.probe_manager)),
+    ("Limits", (cgroup.probe_hierarchy, cgroup.probe_delegation, cgroup.probe_granted, cgroup.probe_manager)),
     ("Networks", (programs.probe_networks,)),
     (
         "Further",
