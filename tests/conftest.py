@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from needs import CACHE, CHECKOUT, own_cgroup, why_not
+from needs import CACHE, CHECKOUT, SLOWNESS, own_cgroup, why_not
 
 if TYPE_CHECKING:
     from plan_world import PlanWorld
@@ -224,7 +224,7 @@ class Sandbox:
         """Run to the end and return status and output; `env` adds to the environment, None removes."""
         process = self.popen(*args, env=env, cwd=cwd, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            stdout, stderr = process.communicate(input, timeout=timeout or self.timeout)
+            stdout, stderr = process.communicate(input, timeout=(timeout or self.timeout) * SLOWNESS)
         except subprocess.TimeoutExpired as error:
             _kill(descendants(process.pid) | {process.pid})
             stdout, stderr = process.communicate()
@@ -337,7 +337,7 @@ def _mounts() -> list[str]:
 
 
 def _wait_for_none(remaining: Callable[[], set[int]], seconds: float) -> set[int]:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while left := remaining():
         if time.monotonic() > end:
             break

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from conftest import BINARY
-from needs import CHECKOUT
+from needs import CHECKOUT, SLOWNESS
 
 FAULTY = CHECKOUT / ".venv/build/sandbox-faults"
 ERRORS = (errno.EPERM, errno.ENOSPC, errno.ENOMEM)
-PATIENCE = 10.0
+PATIENCE = 10.0 * SLOWNESS
 
 # In Python's place: what it would be told is what it says.
 STAND_IN = """#!/bin/sh

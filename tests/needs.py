@@ -24,6 +24,8 @@ needs = pytest.mark.needs
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".cache"
+# By how much more waiting has to be endured on an emulated machine (tests/guest).
+SLOWNESS = 5 if os.environ.get("SANDBOX_GUEST") else 1
 
 PROBES: dict[str, Callable[[], str]] = {}
 PROGRAMS = {

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 from conftest import BINARY
-from needs import CHECKOUT, own_cgroup
+from needs import CHECKOUT, SLOWNESS, own_cgroup
 
 RUNTIMES = {"runc": "/usr/sbin/runc", "crun": "/usr/bin/crun", "sandbox-oci": str(BINARY.with_name("sandbox-oci"))}
 PROBE = "/bin/oci_probe"
@@ -121,7 +121,7 @@ class Runtime:
     name: str
     root: Path
     cwd: Path
-    timeout: float = 20
+    timeout: float = 20 * SLOWNESS
 
     def command(self, *args: str | os.PathLike[str]) -> list[str]:
         return [RUNTIMES[self.name], "--root", str(self.root), *map(str, args)]

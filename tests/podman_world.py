@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from conftest import BINARY, _kill, _remove_tree, descendants
-from needs import own_cgroup
+from needs import SLOWNESS, own_cgroup
 
 IMAGE = "busybox"
 SEARCH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -87,7 +87,7 @@ class Podman:
         """Run to the end; a failure fails the test unless `check` is false."""
         process = self.popen(*args, **({"stdin": subprocess.PIPE} if input is not None else {}), **options)
         try:
-            stdout, stderr = process.communicate(input, timeout=timeout)
+            stdout, stderr = process.communicate(input, timeout=timeout * SLOWNESS)
         except subprocess.TimeoutExpired as error:
             _kill(descendants(process.pid) | {process.pid})
             stdout, stderr = process.communicate()
@@ -144,7 +144,7 @@ class Podman:
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not holds():
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds} s for {what}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from conftest import Sandbox
-from needs import needs
+from needs import SLOWNESS, needs
 
 from sandbox.cli.app import app
 from sandbox.cli.completion import SHELLS, kinds, script
@@ -66,7 +66,7 @@ class Shell:
         self.enter(f"{START[name][1]}; {SHOW[name]}")
 
     def read(self, until: str, seconds: float = 30) -> str:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOWNESS
         while until not in self.seen:
             if not self.more(end - time.monotonic()):
                 pytest.fail(f"{until!r} did not appear in {self.seen!r}")

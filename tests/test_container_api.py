@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from made_container import Maker, catches, commands, making, started
-from needs import needs
+from needs import SLOWNESS, needs
 
 import sandbox
 from sandbox import Container, Containers, Pressure, Status
@@ -55,7 +55,7 @@ def containers(root: Path) -> Containers:
 
 
 def wait_until(condition: object, seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.01)

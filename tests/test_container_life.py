@@ -16,7 +16,7 @@ import pytest
 from bundle_world import make_bundle, write_config
 from conftest import BINARY, Sandbox, descendants
 from made_container import commands
-from needs import CHECKOUT, needs
+from needs import CHECKOUT, SLOWNESS, needs
 
 from sandbox import Container, Containers, Process, Status
 from sandbox.errors import (
@@ -62,7 +62,7 @@ def engine(runtime_dir: Path, bundle: Path) -> Iterator[Sandbox]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.01)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bundle_world import make_bundle
 from conftest import BINARY, Sandbox, descendants
-from needs import CHECKOUT, needs
+from needs import CHECKOUT, SLOWNESS, needs
 from test_terminal import Terminal
 
 from sandbox import Containers
@@ -27,7 +27,7 @@ RANGE = 'extends = "build"\n[user]\nmap = "range"\n'
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Sandbox, descendants
-from needs import needs
+from needs import SLOWNESS, needs
 from test_run import wait_for
 
 pytestmark = needs("userns")
@@ -27,7 +27,7 @@ def alive(pid: int) -> bool:
 
 def gone(pid: int, seconds: float = 10) -> bool:
     """Wait until nothing is left of a process and of what it started."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while time.monotonic() < end:
         # A zombie is gone: it waits for whoever has become its parent.
         if not [child for child in {pid, *descendants(pid)} if alive(child)]:

@@ -14,7 +14,7 @@ import pytest
 from conftest import BINARY, Sandbox
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from needs import needs
+from needs import SLOWNESS, needs
 from user_manager_world import UserManager
 
 from sandbox.errors import UsageError
@@ -52,7 +52,7 @@ class Service:
 
     def until(self, seconds: float = 30, **wanted: str) -> dict[str, str]:
         """Wait until properties have these values."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOWNESS
         while (state := self.state(*wanted)) != wanted:
             assert time.monotonic() < end, (state, self.state("Result", "ExecMainStatus", "StatusText"))
             time.sleep(0.05)

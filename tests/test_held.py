@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import BINARY, Sandbox
 from made_container import making
-from needs import needs
+from needs import SLOWNESS, needs
 
 from sandbox import Containers, Status
 from sandbox.errors import ContainerExists, NoSuchContainer, NotSupported, WrongStatus
@@ -26,7 +26,7 @@ SLEEP = ("sh", "-c", "echo up > ready; exec sleep 60")
 
 
 def wait_for(path: Path, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.01)

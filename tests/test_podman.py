@@ -921,12 +921,12 @@ def test_what_cannot_be_had_here(podman: Podman, refusal: Refusal) -> None:
 
 @needs("cgroup2")
 def test_where_podman_names_no_cgroup(podman: Podman) -> None:
-    """Rootless and without systemd it does not: crun then makes none and cannot pause; ours makes one, as runc does."""
+    """Rootless and without systemd it does not: an older crun then makes none and cannot pause; ours makes one, as runc does."""
     podman.start(script=FOREVER)
 
     result = podman("pause", "c", check=False)
 
-    if podman.runtime == "crun":
+    if podman.runtime == "crun" and result.returncode:
         assert result.returncode == 125
         assert "cannot pause the container without a cgroup" in result.stderr
     else:

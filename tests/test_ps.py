@@ -16,7 +16,7 @@ import pytest
 from bundle_world import make_bundle
 from conftest import BINARY, Sandbox
 from made_container import making
-from needs import CHECKOUT, needs
+from needs import CHECKOUT, SLOWNESS, needs
 from test_terminal import Terminal
 
 from sandbox import Containers
@@ -31,7 +31,7 @@ ENGINE = BINARY.with_name("sandbox-oci")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from conftest import Sandbox
-from needs import CHECKOUT, needs
+from needs import CHECKOUT, SLOWNESS, needs
 
 pytestmark = needs("userns")
 
 
 def wait_for(path: Path, seconds: float = 20) -> str:
     """Wait until a file is there and ends a line, and return its content."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while time.monotonic() < end:
         if path.exists() and path.read_text().endswith("\n"):
             return path.read_text()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Sandbox
-from needs import needs
+from needs import SLOWNESS, needs
 
 pytestmark = needs("userns")
 
@@ -47,7 +47,7 @@ class Terminal:
 
     def expect(self, text: str, seconds: float = 20) -> str:
         """Read until `text` has been seen, and return all up to it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOWNESS
         while text not in self.seen:
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
             if not ready:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from needs import own_cgroup
+from needs import SLOWNESS, own_cgroup
 
 SYSTEMD = "/usr/lib/systemd/systemd"
 # Of systemd's own units the manager sees these alone: nothing else is started with it, and these end it.
@@ -61,7 +61,7 @@ class UserManager:
 
     def wait_for_none(self, pattern: str = "sandbox-*", seconds: float = 10) -> list[str]:
         """Wait until no unit fits; return those that are left."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOWNESS
         while (left := self.units(pattern)) and time.monotonic() < end:
             time.sleep(0.05)
         return left
