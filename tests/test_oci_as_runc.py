@@ -53,6 +53,7 @@ FOLDED = (
     (r"/usr/s?bin/runc|/[\w./-]+/sandbox-oci|sandbox-oci|\brunc\b", "PROGRAM", "the program's name"),
     (r' hint="[^"]*"', "", "ours gives a hint, in a field of its own"),
     (r'"hint":"[^"]*",', "", "as above"),
+    (r"is a directory(?=\W*$)", "permission denied", "runc 1.1.15 looks before it calls"),
 )
 # Rootless runc says so before it does it.
 NOISE = r'level=warning msg="PROGRAM (ps|pause|resume) may fail if you don\'t have the full access to cgroups"'

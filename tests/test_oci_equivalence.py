@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import oci_newer
 import pytest
 from needs import needs
 from oci_differences import CRUN, NOT_AS_RUNC, OURS, WAYS
@@ -20,6 +21,9 @@ from oci_world import Seen, World, base_config, unexplained, world
 pytestmark = needs("userns", "gcc", "runc", "crun")
 
 OTHERS = {"crun": CRUN, "sandbox-oci": OURS}
+if oci_newer.newer():
+    WAYS = {**WAYS, "crun": (oci_newer.WAY, *WAYS["crun"])}
+    OTHERS = {"crun": oci_newer.updated(CRUN, oci_newer.CRUN), "sandbox-oci": oci_newer.updated(OURS, oci_newer.OURS)}
 
 
 __all__ = ["world"]
@@ -88,4 +92,4 @@ def test_what_is_explained_is_in_the_table() -> None:
     names = [variant.name for variant in VARIANTS]
 
     assert len(names) == len(set(names))
-    assert {*CRUN, *OURS, *NOT_AS_RUNC} <= set(names)
+    assert {*CRUN, *OURS, *NOT_AS_RUNC, *oci_newer.CRUN, *oci_newer.OURS} <= set(names)
