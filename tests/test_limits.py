@@ -13,8 +13,8 @@ from cgroup_world import Nested, beside, nested
 from conftest import Sandbox
 from needs import needs
 
-from sandbox.plan.encode import decode
-from sandbox.plan.inputs import InputKind
+from sandbox.plan.encode import Plan, decode, encode
+from sandbox.plan.inputs import Input, InputKind
 from sandbox.plan.ops import Cgroup
 
 __all__ = ["nested"]  # a fixture
@@ -147,6 +147,25 @@ def test_a_kept_plan_is_for_the_cgroup_that_it_was_made_in(
     assert (result.returncode, result.stderr) == (0, "")
     assert operation.parent == str(nested.path)
     assert {InputKind.OWN_CGROUP, InputKind.WORDS} <= kinds
+
+
+@pytest.mark.parametrize("kind", [InputKind.OWN_CGROUP, InputKind.WORDS])
+def test_a_kept_plan_is_made_anew_when_what_it_saw_of_cgroups_is_not_so(
+    sandbox: Sandbox, runtime_dir: Path, profile: str, kind: int
+) -> None:
+    sandbox("run", "-p", profile, "true", check=True)
+    (path,) = (runtime_dir / "sandbox/plans").glob("*.plan")
+    plan = decode(path.read_bytes())
+    seen = tuple(Input(kind, entry.name, f"{entry.value}/x") if entry.kind == kind else entry for entry in plan.inputs)
+    path.write_bytes(encode(Plan(plan.key, seen, plan.steps)))
+    path.chmod(0o600)
+    before = path.stat().st_ino
+    result = sandbox("run", "-p", profile, "echo", "ran")
+
+    assert seen != plan.inputs
+    assert (result.stdout, result.stderr) == ("ran\n", "")
+    assert path.stat().st_ino != before
+    assert decode(path.read_bytes()).inputs == plan.inputs
 
 
 def test_a_controller_is_enabled_on_the_way(sandbox: Sandbox, profile: str, nested: Nested, limit: Limit) -> None:
