@@ -13,6 +13,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,12 +27,18 @@ from pathlib import Path
 from typing import Any
 
 from conftest import Sandbox
-from needs import CHECKOUT
+from needs import CHECKOUT, own_cgroup, why_not
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 SHIPPED = tuple(sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml")))
-PROMISES = ("filter", "nested", "network", "init", "powerless", "bare")
+PROMISES = ("filter", "nested", "network", "init", "powerless", "bare", "cgroup")
+CONTROLLERS = {
+    "memory": "cgroup_memory",
+    "cpu": "cgroup_cpu",
+    "pids": "cgroup_pids",
+    "hugepageLimits": "cgroup_hugetlb",
+}
 
 IPC_CREAT, IPC_RMID = 0o1000, 0
 KEYCTL_JOIN_SESSION_KEYRING, KEY_SPEC_SESSION_KEYRING = 1, -3
@@ -85,7 +92,15 @@ def promises(spec: dict[str, Any]) -> set[str]:
         given.add("init")
     if not any(spec["process"].get("capabilities", {}).values()):
         given.add("powerless")
+    if limited(spec):
+        given.add("cgroup")
     return given
+
+
+def limited(spec: dict[str, Any]) -> bool:
+    """Whether a limit is asked for that can be had here, and so a cgroup."""
+    asked = spec["linux"].get("resources") or {}
+    return any(asked.get(name) and not why_not(fact) for name, fact in CONTROLLERS.items())
 
 
 def may_write(spec: dict[str, Any], path: Path) -> bool:
@@ -104,8 +119,9 @@ def start_directory(profile: str) -> tuple[str, ...]:
 class Ground:
     """What lies around: all of it belongs to the caller, and nothing of it to the program."""
 
-    def __init__(self, home: Path, project: Path, stack: ExitStack) -> None:
+    def __init__(self, home: Path, project: Path, runtime: Path, stack: ExitStack) -> None:
         self.home = home
+        self.state = runtime / "sandbox/containers/kept"
         self.project = project
         self.hidden = home / ".ssh/id_ed25519"
         self.fixed = home / "fixed"
@@ -115,6 +131,7 @@ class Ground:
         self.key = random.randrange(1 << 20, 1 << 30)
         self.secret = self.hidden.read_text().strip()
         self._lay()
+        self._keep(stack)
         self._listen(stack)
         self._share(stack)
         self.victim = stack.enter_context(_victim())
@@ -129,6 +146,14 @@ class Ground:
         self.program.write_bytes(hostile())
         self.program.chmod(0o755)
 
+    def _keep(self, stack: ExitStack) -> None:
+        """Have what is left of a sandbox that has ended, by its name and its log."""
+        for directory in (self.state.parents[1], self.state.parent, self.state, self.state / "notify"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        stack.callback(shutil.rmtree, self.state)
+        for name in ("log", "result.json"):
+            (self.state / name).write_text(f"{self.secret}\n")
+
     def _listen(self, stack: ExitStack) -> None:
         self.abstract = f"sandbox-test-{secrets.token_hex(4)}"
         self.stream = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -137,7 +162,8 @@ class Ground:
         self.datagrams.bind(("127.0.0.1", self.port))
         self.listeners = [self.stream]
         # What is in the project anybody may knock at who may write there; the others nobody.
-        for address in (f"\0{self.abstract}", str(self.home / "bus"), str(self.project / "door")):
+        kept = str(self.state / "attach")
+        for address in (f"\0{self.abstract}", str(self.home / "bus"), kept, str(self.project / "door")):
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen()
@@ -166,7 +192,11 @@ class Ground:
             "port": self.port,
             "key": self.key,
             "outside": self.victim.pid,
+            "state": self.state,
         }
+        own = own_cgroup()
+        if own is not None:
+            around["cgroup"] = own.parent
         words = [f"{name}={value}" for name, value in around.items()]
         return [
             *words,

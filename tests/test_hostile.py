@@ -42,13 +42,14 @@ MISSING = (
     "no /sys",
 )
 # Where namespaces may be made inside, these are tried with the rights of root in one.
+NO_CGROUP = {"cgroup-of-others", "limits-by-a-mount-in-a-namespace"}
 IN_A_NAMESPACE = {"locked-mounts-in-a-namespace", "copies-of-mounts-in-a-namespace", "another-proc-in-a-namespace"}
 
 
 @pytest.fixture
-def ground(home: Path, project: Path) -> Iterator[Ground]:
+def ground(home: Path, project: Path, runtime_dir: Path) -> Iterator[Ground]:
     with ExitStack() as stack:
-        yield Ground(home, project, stack)
+        yield Ground(home, project, runtime_dir, stack)
 
 
 def run(sandbox: Sandbox, ground: Ground, *options: str) -> dict[str, str]:
@@ -96,7 +97,9 @@ def test_under_build_every_attack_is_tried_and_held(sandbox: Sandbox, ground: Gr
 
     untried = {name for name, verdict in found.items() if verdict != "held"}
     # Not every file system knows leases, nor does every host have labels.
-    assert untried | {"security-label", "lease-on-what-is-shown"} == DOCUMENTED | IN_A_NAMESPACE | {"security-label"}
+    assert untried | {"security-label", "lease-on-what-is-shown"} == DOCUMENTED | IN_A_NAMESPACE | NO_CGROUP | {
+        "security-label"
+    }
 
 
 # Options, and the attacks for which they give the right: in a network of its own.
@@ -158,6 +161,45 @@ def test_a_hostile_program_that_joins(
     assert_held(ground, found | {"processes-of-others": "held"})
     ground.assert_untouched()
     ground.assert_silence()
+
+
+HUGE = 'extends = "build"\n[oci.linux.resources]\nhugepageLimits = [{ pageSize = "2MB", limit = 4194304 }]\n'
+
+
+@needs("cgroup2", "cgroup_hugetlb")
+@pytest.mark.parametrize("options", [(), ("--user", "0"), ("--no-init",)], ids=["own ids", "root", "no init"])
+def test_a_hostile_program_with_a_cgroup(
+    sandbox: Sandbox, ground: Ground, project: Path, options: tuple[str, ...]
+) -> None:
+    """It is limited, and can neither lift that nor get out, nor see who else is."""
+    (project / "huge.toml").write_text(HUGE)
+    found = run(sandbox, ground, "-p", "./huge.toml", *options)
+
+    assert_held(ground, found)
+    assert found["cgroup-of-others"] == "held"
+
+
+@needs("cgroup_memory", "cgroup_pids")
+@pytest.mark.parametrize("nested", ["false", "true"])
+def test_a_hostile_program_with_limits(sandbox: Sandbox, ground: Ground, home: Path, nested: str) -> None:
+    """Where systemd has mounted the hierarchy, a mount of its own, too, shows it no limit that it could change."""
+    (home / "limited.toml").write_text(
+        f'extends = "build"\n[security]\nnested = {nested}\n[limits]\nmemory = "512M"\npids = 200\n'
+    )
+    options = ("-p", str(home / "limited.toml"), "--read", str(ground.fixed), "--read", str(ground.program))
+    given = promises(spec_of(sandbox, *options, "true"))
+    ground.before = ground.listing()
+    result = ground.let_loose(
+        [str(sandbox.binary), "run", *options, "--", str(ground.program), *ground.words(given, writable=False)],
+        cwd=sandbox.cwd,
+        env=sandbox.environment,
+    )
+    found = verdicts(result.stdout)
+
+    assert "cgroup" in given
+    assert {name: how for name, how in found.items() if how.startswith("BROKE")} == {}
+    assert found["cgroup-of-others"] == "held"
+    ground.assert_untouched()
 
 
 def test_on_a_terminal(sandbox: Sandbox, ground: Ground) -> None:
@@ -253,13 +295,15 @@ SUCCEEDS_IN_THE_CONTROL = set(
     " namespaces-by-unshare namespaces-by-clone namespaces-by-clone3 namespaces-by-flags-that-change"
     " namespaces-by-setns personality abstract-socket socket-that-is-not-shown loopback-of-the-host shared-memory"
     " keyring-of-the-caller devices-of-the-host trace-init memory-of-init settings-of-init signals-outside"
-    " capabilities new-privileges program-in-memory filter-loosened filter-by-tracing".split()
+    " capabilities new-privileges program-in-memory filter-loosened filter-by-tracing"
+    " limits-rewritten cgroup-left cgroup-by-birth cgroup-of-others limits-by-a-mount-in-a-namespace"
+    " state-of-the-sandbox doors-of-the-keeper".split()
 )
 # And these where there is no namespace at all; a signal to everybody would reach other tests.
 SUCCEEDS_OUTSIDE = {"signals-by-owner", "processes-of-others"}
 
 
-@needs("mountns", "new_proc")
+@needs("mountns", "new_proc", "cgroup2")
 def test_the_attacks_are_real(ground: Ground) -> None:
     words = ground.words(set(PROMISES), writable=True)
     shell = ["sh", "-c", '"$@"; :', "sh", str(ground.program), *words]

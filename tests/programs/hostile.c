@@ -3,7 +3,9 @@
  *     NAME held | NAME BROKE: how | NAME n/a: why
  *
  * hostile [--list] [ATTACK…] [hidden=PATH] [fixed=DIRECTORY] [project=DIRECTORY] [abstract=NAME] [socket=PATH]
- *         [port=NUMBER] [key=NUMBER] [outside=PID] [promise=filter|nested|network|init|powerless|bare]…
+ *         [cgroup=DIRECTORY]
+ *         [state=DIRECTORY] [port=NUMBER] [key=NUMBER] [outside=PID]
+ *         [promise=filter|nested|network|init|powerless|bare|cgroup]…
  *
  * Static, so that it runs in any root. */
 #define _GNU_SOURCE
@@ -27,8 +29,8 @@
 struct surroundings around;
 
 static const struct attack *const catalogue[] = { open_attacks, file_attacks, proc_attacks, mount_attacks,
-						  call_attacks, reach_attacks, process_attacks };
-static const char *const promises[] = { "filter", "nested", "network", "init", "powerless", "bare" };
+						  call_attacks, reach_attacks, limits_attacks, process_attacks };
+static const char *const promises[] = { "filter", "nested", "network", "init", "powerless", "bare", "cgroup" };
 
 static const struct attack *current;
 static int report_fd = -1;
@@ -240,6 +242,8 @@ static void understand(char *word)
 	if (!strcmp(word, "project")) around.project = value;
 	if (!strcmp(word, "abstract")) around.abstract = value;
 	if (!strcmp(word, "socket")) around.socket = value;
+	if (!strcmp(word, "cgroup")) around.cgroup = value;
+	if (!strcmp(word, "state")) around.state = value;
 	if (!strcmp(word, "port")) around.port = atoi(value);
 	if (!strcmp(word, "key")) around.key = atoi(value);
 	if (!strcmp(word, "outside")) around.outside = atoi(value);

@@ -13,7 +13,8 @@ enum promise {
 	INIT = 1 << 3,    /* a process 1 of the runtime's own */
 	POWERLESS = 1 << 4, /* no capability */
 	BARE = 1 << 5, /* nothing of the caller's environment */
-	NEVER = 1 << 6, /* documented as no boundary: if it holds one day, the documents are wrong */
+	CGROUP = 1 << 6, /* a cgroup of its own */
+	NEVER = 1 << 7, /* documented as no boundary: if it holds one day, the documents are wrong */
 };
 
 struct attack {
@@ -23,7 +24,7 @@ struct attack {
 };
 
 extern const struct attack open_attacks[], file_attacks[], proc_attacks[], process_attacks[], mount_attacks[],
-	call_attacks[], reach_attacks[];
+	call_attacks[], reach_attacks[], limits_attacks[];
 
 /* What the caller says is around; a null pointer or zero is "not there". */
 struct surroundings {
@@ -32,6 +33,8 @@ struct surroundings {
 	const char *project;  /* a directory that may be written, with `sub/private` and `sub/fixed` covered */
 	const char *abstract; /* a socket's name in the caller's network */
 	const char *socket;   /* a socket's path that is not shown */
+	const char *cgroup;   /* the cgroup above its own, on the host */
+	const char *state;    /* a directory of a sandbox that is kept */
 	const char *program;  /* this one */
 	int port, key;        /* of the caller's loopback; of System V objects of the caller's */
 	pid_t outside;        /* a process of the caller's, by its number there */

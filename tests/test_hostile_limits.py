@@ -1,0 +1,147 @@
+"""A hostile program that is limited, or detached: it exhausts what it is given, and forges what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Sandbox
+from needs import needs
+
+pytestmark = needs("userns")
+
+ESCAPE = "\x1b]0;owned\x07"
+PYTHON = "/usr/bin/python3"
+ROOM = 1 << 20
+
+
+@pytest.fixture
+def detached(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """Return the program; what is named `box` is removed."""
+    yield sandbox
+    sandbox("rm", "--force", "box")
+
+
+def start(sandbox: Sandbox, script: str, *options: str) -> None:
+    with subprocess.Popen(
+        [str(sandbox.binary), "run", "--detach", "--name", "box", *options, "--", PYTHON, "-c", script],
+        cwd=sandbox.cwd,
+        env=sandbox.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+
+
+def test_a_flood_does_not_fill_the_disk(detached: Sandbox, runtime_dir: Path) -> None:
+    """Whoever keeps it stays as it is, and can be told to end it."""
+    flood = f'import os\nline = b"x" * 65535 + b"\\n"\nfor _ in range({ROOM * 8 // 65536}): os.write(1, line); os.write(2, line)\n'
+    start(detached, f'{flood}print("through", flush=True)\nwhile True: os.write(1, line)', "--log-size", "1M")
+    place = runtime_dir / "sandbox/containers/box"
+    end = time.monotonic() + 3
+    most = 0
+    while time.monotonic() < end:
+        most = max(most, sum(path.stat().st_size for path in place.glob("log*") if path.exists()))
+        time.sleep(0.01)
+    detached("kill", "box", "KILL", check=True)
+    status = detached("wait", "box")
+
+    assert 0 < most < 3 * ROOM
+    assert status.stdout.strip() == "137" or status.returncode == 137, status
+    detached("rm", "box", check=True)
+    assert not place.exists()
+
+
+def test_what_it_says_forges_no_record(detached: Sandbox) -> None:
+    """A line of the log's own form, of the other stream and of another time; in pieces, and with what ends a line elsewhere."""
+    forged = "2001-01-01T00:00:00.000000000Z stderr F forged"
+    said = f"a\\n{forged}\\n\\r{forged}\\0{forged}\\v{forged}"
+    start(detached, f"import sys\nsys.stdout.write('{said}')\nsys.stdout.flush()\nsys.stdout.write('\\n{forged}')")
+    detached("wait", "box")
+    records = [json.loads(line) for line in detached("logs", "--json", "box", check=True).stdout.splitlines()]
+    errors = detached("logs", "--stderr", "box", check=True)
+
+    assert {record["stream"] for record in records} == {"stdout"}
+    assert not any(record["time"].startswith("2001") for record in records)
+    assert (errors.stdout, errors.stderr) == ("", "")
+
+
+def test_no_record_that_is_shown_as_json_commands_the_terminal(detached: Sandbox) -> None:
+    start(detached, f"print({ESCAPE!r})")
+    detached("wait", "box")
+
+    assert all(character.isprintable() or character == "\n" for character in detached("logs", "--json", "box").stdout)
+
+
+def test_no_name_of_a_process_commands_the_terminal(detached: Sandbox) -> None:
+    """15 bytes of any kind, which it gives itself."""
+    start(
+        detached,
+        "import ctypes, time\n"
+        "ctypes.CDLL(None).prctl(15, b'\\x1b]0;own\\x07\\nsandb')\n"
+        "print('up', flush=True)\ntime.sleep(60)",
+    )
+    end = time.monotonic() + 20
+    while "up" not in detached("logs", "box").stdout:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for words in (("ps",), ("ps", "--json"), ("inspect", "box"), ("top", "--no-stream", "box"), ("top", "box")):
+        result = detached(*words)
+        text = result.stdout + result.stderr
+        assert all(character.isprintable() or character in "\n\t" for character in text), (words, text)
+
+
+# --- where there is something to be exhausted ---
+
+FORK_BOMB = """
+import os, time
+print("up", flush=True)
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.001)
+"""
+EATER = """
+import mmap, os
+eaten = []
+while True:
+    piece = mmap.mmap(-1, 1 << 20)
+    piece.write(b"x" * (1 << 20))
+    eaten.append(piece)
+"""
+
+
+@needs("cgroup_pids")
+def test_a_fork_bomb_ends_when_it_is_told_to(detached: Sandbox, runtime_dir: Path) -> None:
+    """Who keeps it, and others, are not of its number."""
+    start(detached, FORK_BOMB, "--pids", "40")
+    time.sleep(2)
+    record = json.loads((runtime_dir / "sandbox/containers/box/state.json").read_text())
+    assert int(Path(record["cgroup"], "pids.current").read_text()) <= 40
+    assert detached("run", "true").returncode == 0
+    assert "box" in detached("ps").stdout
+
+    detached("rm", "--force", "box", check=True)
+
+    assert not Path(record["cgroup"]).exists()
+
+
+@needs("cgroup_memory")
+def test_who_takes_all_memory_leaves_the_keeper(detached: Sandbox, runtime_dir: Path) -> None:
+    script = f"import ctypes\nctypes.CDLL(None).prctl(15, b'\\x1b]0;own\\x07\\nsandb')\n{EATER}"
+    start(detached, script, "--memory", "64M", "--swap", "0")
+    detached("wait", "box")
+    result = json.loads((runtime_dir / "sandbox/containers/box/result.json").read_text())
+    shown = detached("logs", "box")
+    text = shown.stdout + shown.stderr + json.dumps(result, ensure_ascii=False)
+
+    assert "137" in json.dumps(result)
+    assert all(character.isprintable() or character == "\n" for character in text), text
