@@ -76,7 +76,22 @@ static void put_command(struct json *json, char *const command[])
 	json_raw(json, "],\n");
 }
 
-static int write_record(int fd, const struct container *container, const char *rest, char *const command[])
+/* The unit that the cgroup is in is called as its directory is, and of letters that JSON has no others for. */
+static void put_scope(struct json *json, const struct plan *plan, const char *cgroup)
+{
+	char path[PATH_MAX];
+
+	if (!cgroup[0] || !plan_find(plan, OP_SCOPE))
+		return;
+	strcpy(path, cgroup);
+	*strrchr(path, '/') = 0;
+	json_raw(json, "\"scope\":");
+	json_text(json, strrchr(path, '/') ? strrchr(path, '/') + 1 : "");
+	json_raw(json, ",\n");
+}
+
+static int write_record(int fd, const struct container *container, const struct plan *plan, const char *rest,
+			char *const command[])
 {
 	char line[PATH_MAX + 512], inode[48] = "";
 	struct json json = { .fd = fd };
@@ -92,6 +107,7 @@ static int write_record(int fd, const struct container *container, const char *r
 		return -1;
 	}
 	json_raw(&json, line);
+	put_scope(&json, plan, container->cgroup);
 	if (command)
 		put_command(&json, command);
 	json_raw(&json, rest);
@@ -135,7 +151,7 @@ int container_record(struct container *container, const struct plan *plan, char 
 	cleanup_fd int fd = openat(container->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	if (!write_record(fd, container, plan_text(plan, op->record), command) &&
+	if (!write_record(fd, container, plan, plan_text(plan, op->record), command) &&
 	    !renameat(container->fd, "state.json.new", container->fd, "state.json"))
 		return 0;
 	int error = errno;

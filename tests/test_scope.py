@@ -109,6 +109,7 @@ def test_it_is_there_while_the_sandbox_runs_and_gone_afterwards(
 
     assert directory.is_relative_to(caller.manager.cgroup)
     assert record["cgroup"] == f"{directory}/container"
+    assert record["scope"] == "sandbox-box.scope"
     assert (directory / "container/cgroup.procs").read_text().split()
     assert not (directory / "cgroup.procs").read_text()
     assert not (directory / "keeper").exists()  # a monitor that stays with its caller stays in its caller's unit
@@ -172,6 +173,48 @@ def test_a_scope_that_is_killed_from_outside_is_the_end_of_the_sandbox(caller: C
 
     assert process.returncode in (125, 137)
     assert caller.nothing_is_left()
+
+
+def keeper_of(directory: Path) -> int:
+    (keeper,) = (directory / "keeper/cgroup.procs").read_text().split()
+    return int(keeper)
+
+
+def test_one_that_is_detached_is_in_its_scope_with_its_keeper(
+    caller: Caller, sandbox: Sandbox, runtime_dir: Path
+) -> None:
+    """Also where a cgroup beside the caller's could be had: that goes with the caller's unit."""
+    started = sandbox("run", "--detach", "--", "sleep", "60")
+    name = started.stdout.strip()
+    directory = caller.scope_of(name)
+    keeper = keeper_of(directory)
+
+    assert started.returncode == 0, started.stderr
+    assert caller.manager.units() == [f"sandbox-{name}.scope"]
+    assert "sandbox" in Path(f"/proc/{keeper}/cmdline").read_text()
+    assert len((directory / "container/cgroup.procs").read_text().split()) >= 2
+    assert sandbox("rm", "--force", name).returncode == 0
+    assert caller.nothing_is_left()
+    assert not directory.exists()
+
+
+def test_the_end_of_a_detached_one_is_that_of_its_scope(caller: Caller, sandbox: Sandbox) -> None:
+    name = sandbox("run", "--detach", "sh", "-c", "exit 3").stdout.strip()
+
+    assert sandbox("wait", name).stdout.strip() == "3"
+    assert caller.nothing_is_left()
+    assert sandbox("rm", name).returncode == 0
+
+
+def test_nothing_is_left_of_one_whose_keeper_was_killed(caller: Caller, sandbox: Sandbox, runtime_dir: Path) -> None:
+    name = sandbox("run", "--detach", "sleep", "60").stdout.strip()
+    directory = caller.scope_of(name)
+    os.kill(keeper_of(directory), signal.SIGKILL)
+
+    assert caller.nothing_is_left()
+    assert not directory.exists()
+    assert sandbox("run", "true").returncode == 0
+    assert not list((runtime_dir / "sandbox/containers").iterdir())
 
 
 def test_a_name_that_another_unit_has(caller: Caller) -> None:
