@@ -9,6 +9,7 @@ import time
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOMENT = "%Y-%m-%dT%H:%M:%S"
 UNKNOWN = "-"
 """What stands for a number that nobody knows."""
@@ -39,6 +40,16 @@ def span(length: float) -> str:
             parts.append(f"{left // seconds}{unit}")
             left %= seconds
     return " ".join(parts[:2])
+
+
+def length(text: str) -> float | None:
+    """Return a length of time as it is given, 90s, 500ms, 1.5h, a bare number, in seconds; None for what is none."""
+    number = text.strip().rstrip("smhd")
+    unit = text.strip()[len(number) :]
+    number = number.strip()
+    if unit not in _UNITS or not number.isascii() or not number.replace(".", "", 1).isdigit():
+        return None
+    return float(number) * _UNITS[unit] if number[0] != "." and number[-1] != "." else None
 
 
 def stopwatch(length: float) -> str:

@@ -264,7 +264,7 @@ def inspect_(**values: Any) -> None:
     _perform("inspect", values, values.pop("sandboxes"))
 
 
-running_app.add(app, _SANDBOXES, _perform)
+running_app.add(app, _SANDBOX, _SANDBOXES, _perform)
 detached_app.add(app, (_SANDBOX, _SANDBOXES, _REMOVED), _perform)
 generate_app.add(app, lambda: _program)
 

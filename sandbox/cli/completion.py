@@ -46,7 +46,7 @@ def _kind(page: Page, row: Row) -> str:
         return "none"  # a new one
     if name.startswith("COMMAND"):
         return "command"
-    if name in ("ID", "ID... [SIGNAL"):
+    if name in ("ID", "ID... [SIGNAL", "ID]"):
         return "id"
     if name in ("NAME|PATH", "NAME|FILE", "PROFILE") or (
         name == "NAME" and "profile" in page.path and "new" not in page.path

@@ -29,7 +29,7 @@ _ENDED = ("137", "Also: the sandbox ended.")
 # Under which heading a verb is listed.
 _GROUPS = {
     "Run": ("run", "exec"),
-    "What runs": ("ps", "kill", "pause", "resume", "inspect"),
+    "What runs": ("ps", "stats", "top", "events", "inspect", "kill", "pause", "resume"),
     "Understand": ("explain", "spec", "doctor"),
     "Set up": ("profile", "generate", "completion"),
 }

@@ -196,5 +196,8 @@ OPTIONS = (
     Option("--all", "Every process in it, not the command alone.", short="-a", verbs=("kill",)),
     Option("--signal", "The signal, instead of behind the ids.", short="-s", metavar="SIGNAL", verbs=("kill",)),
     Option("--quiet", "The ids alone.", short="-q", verbs=("ps",)),
-    Option("--json", "As JSON.", verbs=("ps",)),
+    Option("--json", "As JSON.", verbs=("ps", "stats", "top")),
+    Option("--stream", "Look again and again, or once.", negatable=True, verbs=("stats",)),
+    Option("--stats", "Say once what it uses, and no more.", verbs=("events",)),
+    Option("--interval", "How long between two looks.", metavar="DURATION", verbs=("stats", "top", "events")),
 )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sandbox.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
+_FEW = 24
+_GAP = 2
 PIPE_WIDTH = 2000  # of a pipe nobody knows the width, and whoever reads it folds it
 
 
@@ -28,6 +32,47 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(printable, row))
     Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+class Column(NamedTuple):
+    """A column of a table that is to fit: the one with the highest `rank` goes first, with 0 it stays."""
+
+    title: str
+    rank: int = 0
+    right: bool = True
+
+
+def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console) -> Table:
+    """Return a table that is not wider than the terminal, without the columns for which there is no room."""
+    from rich.table import Table  # late: for a terminal alone, 60 ms
+
+    texts = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max(_cells(text) for text in (column.title, *(row[i] for row in texts))) for i, column in enumerate(columns)
+    ]
+    shown = list(range(len(columns)))
+    last = shown[-1]
+    least = list(widths)
+    if not columns[last].right:  # of words a few are enough
+        least[last] = min(widths[last], _FEW)
+    while sum(least[index] + _GAP for index in shown) - _GAP > console.width:
+        spare = [index for index in shown if columns[index].rank]
+        if not spare:
+            break
+        shown.remove(max(spare, key=lambda index: columns[index].rank))
+    left = console.width - sum(widths[index] + _GAP for index in shown if index != last)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index in shown:
+        table.add_column(
+            columns[index].title,
+            justify="right" if columns[index].right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=max(1, min(widths[index], left)) if index == last else widths[index],
+        )
+    for row in texts:
+        table.add_row(*(row[index] for index in shown))
+    return table
 
 
 def _show_plain(rows: Sequence[Sequence[str]]) -> None:

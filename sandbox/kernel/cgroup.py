@@ -59,6 +59,24 @@ def is_inode(directory: str, inode: int) -> bool:
         return False
 
 
+def number(directory: str, name: str) -> int | None:
+    """Return the number in a file; None where it is absent, or holds none."""
+    try:
+        text = read(directory, name).strip()
+    except OSError:  # as above
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def limit(directory: str, name: str) -> int | None:
+    """Return the number at the beginning of a file; None where it is "max", or absent."""
+    try:
+        word = read(directory, name).split()[0]
+    except (OSError, IndexError):
+        return None
+    return int(word) if word.isdigit() else None
+
+
 def is_frozen(directory: str) -> bool:
     """Has everything in the cgroup come to a stand?"""
     return bool(directory) and table(directory, "cgroup.events").get("frozen") == 1

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sandbox.runtime.logs import Entry
     from sandbox.runtime.process import Process
     from sandbox.runtime.stats import Stats
+    from sandbox.runtime.usage import Meter, Usage
     from sandbox.spec.runtime import Resources, Spec
 
     Path: TypeAlias = str | os.PathLike[str]
@@ -139,6 +140,12 @@ class Container(Handle):
             annotations=document.get("annotations") or {},
         )
 
+    @property
+    def cgroup(self) -> str:
+        """The directory of its cgroup, "" where it has none of its own."""
+        with self._open() as (_, record):
+            return record.cgroup
+
     def owner(self) -> str:
         """Return the name of the user whose it is, #UID for one without a name."""
         import pwd  # late: only `list` asks
@@ -191,6 +198,31 @@ class Container(Handle):
                     hint="set linux.cgroupsPath to a cgroup that is delegated to you",
                 )
             return read_stats(record.cgroup)
+
+    def usage(self) -> Usage:
+        """Return what it uses now, also without a cgroup; what nobody counts is None.
+
+        `sandbox.runtime.usage.Meter` reads again and again, and says what was used between.  Raises WrongStatus for one
+        that has ended.
+        """
+        from sandbox.runtime.usage import Meter
+
+        return self._meter(Meter).read()
+
+    def _meter(self, kind: type[Meter]) -> Meter:
+        with self._open() as (place, record):
+            if place.status(record) == Status.STOPPED:
+                raise WrongStatus(f"container with id {self.id} is not running")
+            return kind(record)
+
+    def events(self, interval: float | None = None) -> Iterator[dict[str, Any]]:
+        """Return what happens to it until it ends, each time as a JSON object; `interval` seconds apart what it uses.
+
+        `sandbox.runtime.watching` has the types.
+        """
+        from sandbox.runtime.watching import watch
+
+        return watch(self, interval)
 
     # --- changing it ---
 

@@ -71,6 +71,15 @@ class Notifications:
             if not self._key and self._descriptor in woken and self._is_populated():
                 return 1
 
+    def fileno(self) -> int:
+        """Return a descriptor, for poll(2): with POLLPRI, it may have happened."""
+        return self._descriptor
+
+    def take(self) -> int:
+        """Return how often it has happened since the last call, of what is counted; 0 of pressure, which wakes up alone."""
+        before, self._count = self._count, self._read()
+        return self._count - before
+
     def __iter__(self) -> Iterator[int]:
         """Wait for each time that it happens."""
         while (count := self.wait()) is not None:

@@ -51,6 +51,13 @@ class Handle:
                 os.close(descriptor)
         self._process = self._monitor = -1
 
+    def fileno(self) -> int:
+        """Return a pidfd: readable, for poll(2) and event loops, when it has ended; -1 where it had already."""
+        if self._process < 0:
+            with self._open() as (_, record):
+                self._adopt(record)
+        return self._monitor if self._monitor >= 0 else self._process
+
     def __del__(self) -> None:
         self.close()
 
