@@ -275,7 +275,7 @@ def test_what_it_uses_once(sandbox: Sandbox, start: Start) -> None:
 
 
 def test_events_of_the_api(sandbox: Sandbox, start: Start) -> None:
-    process = start("web", command=("sh", "-c", "echo > web.up; read x; exit 7"))
+    process = start("web", command=("sh", "-c", "echo > web.up; exec sleep 1000"))
     container = load(sandbox)
     events = container.events()
     assert next(events)["type"] == "started"

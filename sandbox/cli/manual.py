@@ -29,10 +29,15 @@ _ENDED = ("137", "Also: the sandbox ended.")
 # Under which heading a verb is listed.
 _GROUPS = {
     "Run": ("run", "exec"),
-    "What runs": ("ps", "stats", "top", "events", "inspect", "kill", "pause", "resume"),
+    "What runs": ("ps", "stats", "top", "events", "logs", "inspect"),
+    "Do to it": ("attach", "kill", "pause", "resume", "wait", "rm"),
     "Understand": ("explain", "spec", "doctor"),
     "Set up": ("profile", "generate", "completion"),
 }
+
+
+# Which say themselves, in better words than typer's, that an argument is missing, which so seems optional.
+_STRICT = ("run", "exec", *_GROUPS["What runs"], *_GROUPS["Do to it"])
 
 
 class Row(NamedTuple):
@@ -68,8 +73,7 @@ class Page(NamedTuple):
         if self.verbs:
             return " ".join((*self.path, "VERB …"))
         options = ["[OPTIONS]"] if self.options else []
-        # These say themselves, in better words than typer's, that an argument is missing, which so seems optional.
-        strict = self.path[-1] in ("run", "exec") or self.path[-1] in _GROUPS["What runs"]
+        strict = self.path[-1] in _STRICT
         arguments = []
         for row in self.arguments:
             dashes = "[--] " if row.metavar.startswith("COMMAND") else ""
