@@ -177,13 +177,16 @@ static int join(const struct visit *visit, struct container *container, const st
 	if (error_fd >= 0)
 		dup2(error_fd, 2); /* for the words to come */
 	if (!monitor.failed) {
-		if (WIFSIGNALED(monitor.status) && WTERMSIG(monitor.status) == SIGKILL && has_ended(&monitor, LOOK_MS))
+		const bool killed = WIFSIGNALED(monitor.status) && WTERMSIG(monitor.status) == SIGKILL;
+		if (killed && monitor.oom.limit)
+			oom_explain(&monitor);
+		else if (killed && has_ended(&monitor, LOOK_MS))
 			dprintf(2, "sandbox: %s has ended\n", container->id);
 		return monitor_end(&monitor);
 	}
 	if (!monitor.ready && is_ending(&monitor))
 		return -1;
-	return python_explain(visit->self, plan_fd, &monitor.failure, -1, visit->command);
+	return python_explain(visit->self, plan_fd, &monitor.failure, -1, -1, visit->command);
 }
 
 int exec_launch(const char *self, char *const argv[])

@@ -25,6 +25,7 @@
 #include "sys.h"
 
 #define RESULT_ROOM 16384 /* for what is in a result beside the plan's record of it */
+#define SAMPLE_ROOM 128 /* six numbers */
 
 static const struct plan_keep *asked(const struct monitor *monitor)
 {
@@ -50,6 +51,8 @@ static int reserve_result(struct keeper *keeper, int directory_fd)
 	const struct plan_report *report = (const struct plan_report *)plan_find(keeper->monitor->plan, OP_REPORT);
 	off_t room = RESULT_ROOM + (report ? (off_t)strlen(plan_text(keeper->monitor->plan, report->record)) : 0);
 
+	const struct plan_samples *samples = (const struct plan_samples *)plan_find(keeper->monitor->plan, OP_SAMPLES);
+	room += samples ? (off_t)samples->most * SAMPLE_ROOM : 0;
 	for (char *const *word = keeper->monitor->command; *word; word++)
 		room += 6 * (off_t)strlen(*word) + 3; /* of a byte may become \u001b */
 	keeper->result_fd = openat(directory_fd, "result.json.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -148,7 +151,7 @@ static void tell_failure(struct keeper *keeper)
 	struct sync_message message = keeper->monitor->failure;
 
 	message.type = SYNC_FAILURE;
-	sync_send_fd(keeper->told_fd, &message, keeper->monitor->report.directory_fd);
+	sync_send_fd(keeper->told_fd, &message, keeper->monitor->report.file.directory_fd);
 }
 
 /* --- its end -------------------------------------------------------------------------------------------- */
@@ -262,7 +265,7 @@ int keeper_run(struct monitor *monitor)
 	}
 	if (child < 0) {
 		monitor_fail(monitor, OP_KEEP, "fork", "");
-		return python_explain(monitor->self, monitor->plan_fd, &monitor->failure, -1, monitor->command);
+		return python_explain(monitor->self, monitor->plan_fd, &monitor->failure, -1, -1, monitor->command);
 	}
 	close(pair[1]);
 	int received = sync_receive(pair[0], &message, &report_fd);
@@ -275,5 +278,5 @@ int keeper_run(struct monitor *monitor)
 		monitor_fail(monitor, OP_KEEP, "init", "exited");
 		message = monitor->failure;
 	}
-	return python_explain(monitor->self, monitor->plan_fd, &message, report_fd, monitor->command);
+	return python_explain(monitor->self, monitor->plan_fd, &message, report_fd, -1, monitor->command);
 }

@@ -24,6 +24,7 @@
 #include "signals.h"
 #include "state.h"
 #include "sys.h"
+#include "use.h"
 
 #define COLLECT_TRIES 20
 #define COLLECT_LOOK_MS 100
@@ -195,7 +196,7 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_READY:
 		monitor->ready = true;
 		deadline_start(monitor);
-		report_begin(&monitor->report);
+		report_begin(monitor);
 		if (monitor->registered.fd >= 0)
 			state_admit(&monitor->registered, monitor->plan, monitor->plan_fd);
 		release_streams(&monitor->relay);
@@ -247,7 +248,8 @@ static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 /* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
-	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, RELAY, KEEPER = RELAY + RELAY_EVENTS, EVENTS = KEEPER + KEEPER_EVENTS };
+	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, USE, RELAY = USE + USE_EVENTS, KEEPER = RELAY + RELAY_EVENTS,
+	       EVENTS = KEEPER + KEEPER_EVENTS };
 	const bool reaped = monitor_has_reaper(monitor);
 	const nfds_t count = monitor->keeper ? EVENTS : KEEPER;
 	struct pollfd events[EVENTS] = {
@@ -258,6 +260,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		[DEADLINE] = { .fd = monitor->deadline.fd, .events = POLLIN },
 	};
 
+	oom_watch(monitor);
 	/* Its end may have been noticed on the way to the goal before. */
 	if (!reaped && has_ended(monitor))
 		return;
@@ -270,12 +273,14 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 			patience = RELAY_LOOK_MS;
 		if (monitor->keeper)
 			patience = keeper_events(monitor->keeper, &events[KEEPER], patience);
+		use_events(monitor, &events[USE]);
 		if (poll(events, count, patience) < 0) {
 			if (errno == EINTR)
 				continue;
 			monitor_fail(monitor, OP_ISOLATE, "poll", "");
 			return;
 		}
+		use_pass(monitor, &events[USE]); /* before the end that it may be told of */
 		relay_resume(&monitor->relay);
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (monitor->keeper)
@@ -340,6 +345,7 @@ void monitor_finish(struct monitor *monitor)
 		if (monitor->failed)
 			kill(monitor->init, SIGKILL);
 		collect(monitor, &status);
+		oom_end(monitor);
 		report_end(monitor);
 		while (take_message(monitor))
 			;
@@ -352,8 +358,8 @@ void monitor_finish(struct monitor *monitor)
 		state_remove(&monitor->registered);
 	if (command_ended(monitor) || monitor->failed)
 		return;
-	/* Its first process may have been killed when the time was over. */
-	if (monitor->deadline.reached || (monitor->ready && !monitor_has_reaper(monitor))) {
+	/* Its first process may have been killed when the time was over, or the memory. */
+	if (monitor->deadline.reached || (monitor->ready && (monitor->oom.limit || !monitor_has_reaper(monitor)))) {
 		monitor->exited = true;
 		monitor->status = status;
 		return;

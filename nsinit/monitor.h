@@ -8,10 +8,12 @@
 #include "container.h"
 #include "deadline.h"
 #include "keeper.h"
+#include "oom.h"
 #include "plan.h"
 #include "readiness.h"
 #include "relay.h"
 #include "report.h"
+#include "samples.h"
 #include "stubs.h"
 #include "sync.h"
 
@@ -42,6 +44,8 @@ struct monitor {
 	struct deadline deadline;
 	struct report report;
 	struct readiness readiness;
+	struct oom oom;
+	struct samples samples;
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
 	struct keeper *keeper; /* of a detached sandbox, else NULL */
@@ -59,7 +63,8 @@ struct monitor {
 enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
-	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, .report = { .directory_fd = -1 }, \
+	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, .report = REPORT_INITIALIZER, \
+	.oom = OOM_INITIALIZER, .samples = SAMPLES_INITIALIZER, \
 	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);

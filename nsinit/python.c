@@ -206,47 +206,60 @@ int python_engine(const char *self, unsigned int descriptors, char *const words[
 
 /* A failure as the words that Python is told it in. */
 struct telling {
-	char plan_fd[16], index[16], error[16], report_fd[16];
-	char *words[7];
+	char plan_fd[16], index[16], error[16], report_fd[16], page_fd[16];
+	char *words[8];
 };
 
+static void leave_open(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+static void plain_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+}
+
 /* Tell it by what stays open, and with the signals as a program expects them. */
-static void prepare_telling(struct telling *telling, int plan_fd, const struct sync_message *failure, int report_fd)
+static void prepare_telling(struct telling *telling, int plan_fd, const struct sync_message *failure, int report_fd,
+			    int page_fd)
 {
 	char *const words[] = { telling->plan_fd, telling->index, (char *)(uintptr_t)failure->call, telling->error,
-				(char *)(uintptr_t)failure->subject, telling->report_fd, NULL };
-	sigset_t none;
+				(char *)(uintptr_t)failure->subject, telling->report_fd, telling->page_fd, NULL };
 
 	memcpy(telling->words, words, sizeof(words));
 	snprintf(telling->plan_fd, sizeof(telling->plan_fd), "%d", plan_fd);
 	snprintf(telling->index, sizeof(telling->index), "%u", failure->failed_index);
 	snprintf(telling->error, sizeof(telling->error), "%u", failure->number);
 	snprintf(telling->report_fd, sizeof(telling->report_fd), "%d", report_fd);
-	if (plan_fd >= 0)
-		fcntl(plan_fd, F_SETFD, 0);
-	if (report_fd >= 0)
-		fcntl(report_fd, F_SETFD, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	snprintf(telling->page_fd, sizeof(telling->page_fd), "%d", page_fd);
+	leave_open(plan_fd);
+	leave_open(report_fd);
+	leave_open(page_fd);
+	plain_signals();
 }
 
 int python_refuse(const char *self, int plan_fd, const struct sync_message *failure, char *const words[])
 {
 	struct telling telling;
 
-	prepare_telling(&telling, plan_fd, failure, -1);
+	prepare_telling(&telling, plan_fd, failure, -1, -1);
 	telling.words[5] = NULL; /* an engine's call has no report */
 	return execute_engine(self, 0, "sandbox.engine.refusal", telling.words, words);
 }
 
-int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd,
+int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd, int page_fd,
 		   char *const command[])
 {
 	char subject[sizeof(failure->subject)];
 	struct telling telling;
 
-	prepare_telling(&telling, plan_fd, failure, report_fd);
+	prepare_telling(&telling, plan_fd, failure, report_fd, page_fd);
 	execute(self, QUICK, "sandbox.cli.refusal", telling.words, command);
 	/* Plainer words are better than none; a name may hold what a terminal takes for a command. */
 	memcpy(subject, failure->subject, sizeof(subject));
@@ -258,4 +271,18 @@ int python_explain(const char *self, int plan_fd, const struct sync_message *fai
 	if (strcmp(failure->call, "exec") != 0)
 		return EXIT_OWN_FAILURE;
 	return exec_exit_status((int)failure->number);
+}
+
+int python_page(const char *self, int document_fd, int directory_fd, const char *path)
+{
+	char document[16], directory[16];
+	char *const words[] = { document, directory, (char *)(uintptr_t)path, NULL }, *const none[] = { NULL };
+
+	snprintf(document, sizeof(document), "%d", document_fd);
+	snprintf(directory, sizeof(directory), "%d", directory_fd);
+	leave_open(document_fd);
+	leave_open(directory_fd);
+	plain_signals();
+	execute(self, QUICK, "sandbox.cli.page", words, none);
+	return EXIT_OWN_FAILURE;
 }

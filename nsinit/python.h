@@ -17,7 +17,11 @@ void python_restore_signals(int signals);
 void python_take_back(void);
 
 /* Let Python put a failure into words; returns an exit status. */
-int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd, char *const command[]);
+int python_explain(const char *self, int plan_fd, const struct sync_message *failure, int report_fd, int page_fd,
+		   char *const command[]);
+
+/* Become Python that makes a page of the report in `document_fd`, and writes it to the last name of `path` in the directory. */
+int python_page(const char *self, int document_fd, int directory_fd, const char *path);
 
 /* The same for engines, whose call is `words`, of whose descriptors `descriptors` from 3 on are the command's: make the
  * plan and come back; do all that the call asks for; say why it was refused. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,6 +18,8 @@
 #include "exit.h"
 #include "json.h"
 #include "monitor.h"
+#include "python.h"
+#include "samples.h"
 #include "sys.h"
 
 static const struct plan_report *asked(const struct monitor *monitor)
@@ -24,7 +27,12 @@ static const struct plan_report *asked(const struct monitor *monitor)
 	return (const struct plan_report *)plan_find(monitor->plan, OP_REPORT);
 }
 
-static int open_directory(struct report *report, const char *path)
+static const struct plan_samples *asked_page(const struct monitor *monitor)
+{
+	return (const struct plan_samples *)plan_find(monitor->plan, OP_SAMPLES);
+}
+
+static int open_place(struct report_place *place, const char *path)
 {
 	const char *name = strrchr(path, '/');
 	char directory[PATH_MAX];
@@ -34,13 +42,13 @@ static int open_directory(struct report *report, const char *path)
 		errno = EINVAL;
 		return -1;
 	}
-	strcpy(report->name, name + 1);
+	strcpy(place->name, name + 1);
 	memcpy(directory, path, (size_t)(name - path) + 1);
 	directory[name - path + 1] = 0;
-	report->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (report->directory_fd < 0 || faccessat(report->directory_fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+	place->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (place->directory_fd < 0 || faccessat(place->directory_fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
 		return -1;
-	if (fstatat(report->directory_fd, report->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(place->directory_fd, place->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -1;
 	/* To put a file in the place of a device or a directory is hardly what was meant. */
 	if (!S_ISREG(status.st_mode)) {
@@ -50,24 +58,34 @@ static int open_directory(struct report *report, const char *path)
 	return 0;
 }
 
+static void prepare_place(struct monitor *monitor, struct report_place *place, enum plan_opcode code, const char *path)
+{
+	if (!*path || open_place(place, path) == 0)
+		return;
+	monitor_fail(monitor, code, "open", path);
+	close_fd(&place->directory_fd);
+	place->directory_fd = -1;
+}
+
 void report_prepare(struct monitor *monitor)
 {
 	const struct plan_report *op = asked(monitor);
+	const struct plan_samples *page = asked_page(monitor);
 
 	monitor->report.wanted = op != NULL;
-	if (!op || !*plan_text(monitor->plan, op->path) || open_directory(&monitor->report, plan_text(monitor->plan, op->path)) == 0)
-		return;
-	monitor_fail(monitor, OP_REPORT, "open", plan_text(monitor->plan, op->path));
-	close_fd(&monitor->report.directory_fd);
-	monitor->report.directory_fd = -1;
+	if (op)
+		prepare_place(monitor, &monitor->report.file, OP_REPORT, plan_text(monitor->plan, op->path));
+	if (page && !monitor->failed)
+		prepare_place(monitor, &monitor->report.page, OP_SAMPLES, plan_text(monitor->plan, page->path));
 }
 
-void report_begin(struct report *report)
+void report_begin(struct monitor *monitor)
 {
-	if (!report->wanted)
+	if (!monitor->report.wanted)
 		return;
-	clock_gettime(CLOCK_REALTIME, &report->began);
-	clock_gettime(CLOCK_MONOTONIC, &report->clock);
+	clock_gettime(CLOCK_REALTIME, &monitor->report.began);
+	clock_gettime(CLOCK_MONOTONIC, &monitor->report.clock);
+	samples_begin(monitor);
 }
 
 /* Everything inside has ended; its cgroup is still there. */
@@ -78,6 +96,7 @@ void report_end(struct monitor *monitor)
 	if (!report->wanted)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &report->ended);
+	samples_end(monitor);
 	report->counted = monitor->registered.cgroup[0] != 0;
 	if (report->counted)
 		figures_read(&report->figures, monitor->registered.cgroup);
@@ -119,7 +138,9 @@ static void put_exit(struct json *json, const struct monitor *monitor, int statu
 		json_raw(json, "null,\"signal\":"), json_number(json, WTERMSIG(monitor->status));
 	else
 		json_number(json, WEXITSTATUS(monitor->status)), json_raw(json, ",\"signal\":null");
-	json_raw(json, monitor->deadline.reached ? ",\"timed_out\":true}" : ",\"timed_out\":false}");
+	json_raw(json, monitor->deadline.reached ? ",\"timed_out\":true,\"oom\":" : ",\"timed_out\":false,\"oom\":");
+	oom_put(json, monitor);
+	json_raw(json, "}");
 }
 
 static void put_usage(struct json *json, const struct report *report)
@@ -195,34 +216,53 @@ int report_compose(int fd, const struct monitor *monitor, int status)
 	put_exit(&json, monitor, status);
 	put_usage(&json, report);
 	put_figures(&json, report);
+	json_raw(&json, ",\"samples\":");
+	samples_put(&json, &monitor->samples);
 	put_log(&json, monitor);
 	put_error(&json, monitor);
 	return json_flush(&json);
 }
 
-static int write_report(const struct monitor *monitor, int status)
+static int write_file(const struct monitor *monitor, int status)
 {
+	const struct report_place *place = &monitor->report.file;
 	uint64_t random;
 	char temporary[64];
-	int directory_fd = monitor->report.directory_fd;
 
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return -1;
 	snprintf(temporary, sizeof(temporary), ".sandbox-report-%016llx", (unsigned long long)random);
-	cleanup_fd int fd = openat(directory_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	cleanup_fd int fd = openat(place->directory_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	if (!report_compose(fd, monitor, status) && !renameat(directory_fd, temporary, directory_fd, monitor->report.name))
+	if (!report_compose(fd, monitor, status) && !renameat(place->directory_fd, temporary, place->directory_fd, place->name))
 		return 0;
 	int error = errno;
-	unlinkat(directory_fd, temporary, 0);
+	unlinkat(place->directory_fd, temporary, 0);
 	errno = error;
 	return -1;
+}
+
+/* Python has the words and the plots; it writes what it makes of the document, and says if it cannot. */
+static int write_page(const struct monitor *monitor, int status)
+{
+	cleanup_fd int fd = memfd_create("report", MFD_CLOEXEC);
+
+	if (fd < 0 || report_compose(fd, monitor, status) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return -1;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(python_page(monitor->self, fd, monitor->report.page.directory_fd, plan_text(monitor->plan, asked_page(monitor)->path)));
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	return child < 0 ? -1 : 0;
 }
 
 /* The exit status stays what it is: of the command, not of its report. */
 void report_write(const struct monitor *monitor, int status)
 {
-	if (monitor->report.directory_fd >= 0 && write_report(monitor, status) < 0)
+	if (monitor->report.file.directory_fd >= 0 && write_file(monitor, status) < 0)
 		dprintf(2, "sandbox: %s: %s\n", plan_text(monitor->plan, asked(monitor)->failure), strerror(errno));
+	if (monitor->report.page.directory_fd >= 0 && write_page(monitor, status) < 0)
+		dprintf(2, "sandbox: %s: %s\n", plan_text(monitor->plan, asked_page(monitor)->failure), strerror(errno));
 }

@@ -72,8 +72,10 @@ int sandbox_run(const struct plan *plan, int plan_fd, const char *self, char *co
 	if (!monitor.failed)
 		monitor_attend(&monitor, GOAL_END);
 	monitor_finish(&monitor);
+	oom_explain(&monitor);
 	if (monitor.failed)
-		return python_explain(self, plan_fd, &monitor.failure, monitor.report.directory_fd, command);
+		return python_explain(self, plan_fd, &monitor.failure, monitor.report.file.directory_fd,
+				      monitor.report.page.directory_fd, command);
 	report_write(&monitor, monitor.deadline.reached ? EXIT_TIMED_OUT : monitor_exit_status(&monitor));
 	if (monitor.deadline.reached) {
 		deadline_explain(&monitor);

@@ -32,6 +32,7 @@ PROGRAMS = {
     # The answer to an option that does nothing; a program that cannot start is as good as none.
     "busybox": ["busybox", "true"],
     "bwrap": ["bwrap", "--version"],
+    "chromium": ["chromium", "--version"],
     "cargo": ["cargo", "--version"],
     "crun": ["crun", "--version"],
     "fish": ["fish", "--version"],

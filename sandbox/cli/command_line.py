@@ -26,7 +26,7 @@ def request(values: Values) -> Request:
     options: list[tuple[str, str]] = []
     for option in OPTIONS:
         if option.key and (option.negatable or values.get(option.field) is not False):
-            options += [(option.key, text) for text in texts(values.get(option.field))]
+            options += [(_key(option.key, text), text) for text in texts(values.get(option.field))]
     try:
         directory = os.getcwd()
     except OSError as error:
@@ -44,6 +44,13 @@ def request(values: Values) -> Request:
         else None,
         replace=bool(values.get("replace")),
     )
+
+
+def _key(key: str, text: str) -> str:
+    """Return the profile key that `text` is a value of: a report is a page by its name."""
+    from sandbox.profile.load import is_page  # late: as above
+
+    return "report.page" if key == "report.file" and is_page(text) else key
 
 
 def texts(value: object) -> list[str]:

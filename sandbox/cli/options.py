@@ -131,7 +131,13 @@ OPTIONS = (
         metavar="PAGE:SIZE",
         repeat=True,
     ),
-    Option("--report", "Write a report of the run to FILE, as JSON.", "report.file", metavar="FILE"),
+    Option(
+        "--report",
+        "Write a report of the run to FILE, as JSON, or as a page if it ends with .html.",
+        "report.file",
+        metavar="FILE",
+        repeat=True,
+    ),
     Option("--strict", "Fail where a limit cannot be had, rather than warn.", "limits.strict"),
     Option(
         "--tty",

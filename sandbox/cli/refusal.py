@@ -3,9 +3,10 @@ why on this host, and what to do.
 
 Executed by the monitor (`nsinit/python.c`) when everything has been cleaned up:
 
-    PLAN_FD INDEX CALL ERRNO SUBJECT REPORT_FD COMMAND…
+    PLAN_FD INDEX CALL ERRNO SUBJECT REPORT_FD PAGE_FD COMMAND…
 
-REPORT_FD is the directory in which a report is to be, as it was found before anything ran; -1: none is.
+REPORT_FD is the directory in which a report is to be, PAGE_FD that in which a page of it is, as they were found before
+anything ran; -1: none is.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING
 from sandbox.errors import HostError, SandboxError, describe
 
 if TYPE_CHECKING:
+    from sandbox.plan.encode import Plan
     from sandbox.plan.ops import Step
 
 
 def main() -> None:
     """Print the failure, and exit with the status that it has."""
-    descriptor, index, call, number, subject, report, *command = sys.argv[1:]
+    descriptor, index, call, number, subject, report, page, *command = sys.argv[1:]
     from sandbox.plan.encode import decode
 
     with open(int(descriptor), "rb") as file:
@@ -37,16 +39,27 @@ def main() -> None:
         step = plan.steps[min(int(index), len(plan.steps) - 1)]
         error = refusal(step, call, int(number), subject)
     print(describe(error), file=sys.stderr)
-    if int(report) >= 0:
-        from sandbox.plan.ops import Report
-        from sandbox.runtime.report import of_failure, write  # late: hardly any run has one
-
-        asked = next(step.op for step in plan.steps if isinstance(step.op, Report))
-        try:
-            write(of_failure(error, command, asked.record.encode("utf-8", "replace")), int(report), asked.path)
-        except HostError as other:
-            print(describe(other), file=sys.stderr)
+    if int(report) >= 0 or int(page) >= 0:
+        _report(error, plan, command, int(report), int(page))
     sys.exit(error.exit_code)
+
+
+def _report(error: SandboxError, plan: Plan, command: list[str], report_fd: int, page_fd: int) -> None:
+    from sandbox.plan.ops import Report, Samples
+    from sandbox.runtime.report import document, of_failure, write  # late: hardly any run has one
+
+    asked = next(step.op for step in plan.steps if isinstance(step.op, Report))
+    report = of_failure(error, command, asked.record.encode("utf-8", "replace"))
+    try:
+        if report_fd >= 0:
+            write(document(report), report_fd, asked.path)
+        if page_fd >= 0:
+            from sandbox.cli.page import page  # late: as above
+
+            place = next(step.op for step in plan.steps if isinstance(step.op, Samples))
+            write(page(report).encode(), page_fd, place.path)
+    except HostError as other:
+        print(describe(other), file=sys.stderr)
 
 
 def refusal(step: Step, call: str, number: int, subject: str) -> HostError:

@@ -24,12 +24,7 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
         compilation = compile_request(request(values), key=call.key)
     except SandboxError as error:
         if values.get("report") and not values.get("dry_run"):
-            from sandbox.runtime.report import write_early  # late: for this option alone
-
-            try:
-                write_early(error, command, str(values["report"]), texts(values.get("profile")) or (DEFAULT_PROFILE,))
-            except HostError as other:
-                print(describe(other), file=sys.stderr)
+            _report(error, command, values)
         raise
     if values.get("dry_run"):
         from sandbox.cli.explain import show  # late: for this option alone
@@ -55,3 +50,21 @@ def run(values: Values, command: Sequence[str], call: Call) -> NoReturn:
         os.execv(call.program, ["sandbox-plan", str(descriptor), call.signals, *command])
     except OSError as error:
         raise HostError(f"cannot execute {call.program}: {error.strerror}", hint="install sandbox again") from error
+
+
+def _report(error: SandboxError, command: Sequence[str], values: Values) -> None:
+    """Write down why there is nothing to be run."""
+    from sandbox.profile.load import is_page
+    from sandbox.runtime.report import document, early, write_early  # late: for one option alone
+
+    report = early(error, command, texts(values.get("profile")) or (DEFAULT_PROFILE,))
+    for path in texts(values["report"]):
+        content = document(report)
+        if is_page(path):
+            from sandbox.cli.page import page  # late: not each report is one
+
+            content = page(report).encode()
+        try:
+            write_early(content, path)
+        except HostError as other:
+            print(describe(other), file=sys.stderr)

@@ -75,7 +75,7 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
             why="another sandbox, which is about to start or to end, does not let go of the list of such names",
             cure="see whether it is stopped (ps -C sandbox -o pid,stat,args), and let it go on (kill -CONT PID)",
         )
-    if kind == "Report" and number == errno.ELOOP:
+    if kind in ("Report", "Samples") and number == errno.ELOOP:
         return Cause(why="it is a symlink, through which no report is written", cure="name the file that it leads to")
     if kind == "Cgroup":
         return _no_cgroup(number, subject)

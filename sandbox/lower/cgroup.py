@@ -114,7 +114,7 @@ def needs_cgroup(spec: Spec, origins: Origins) -> bool:
 
 def is_watched(spec: Spec) -> bool:
     """Will somebody ask how much it uses?"""
-    return bool(annotation(spec, "report")) or annotation(spec, "detached") == "true"
+    return bool(annotation(spec, "report") or annotation(spec, "reportPage")) or annotation(spec, "detached") == "true"
 
 
 # --- a sandbox's ---

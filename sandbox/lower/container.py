@@ -95,6 +95,7 @@ def _sandbox(case: Case) -> tuple[Step, ...]:
         record.container(case),
         *filesystem.absent(case),
         *watch.time_limit(case),
+        *watch.memory_limit(case),
         *watch.report(case),
         *watch.readiness(case),
         *watch.keep(case),

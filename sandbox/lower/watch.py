@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from sandbox.lower.cgroup import verdicts
+from sandbox.lower.cgroup import is_watched, verdicts, way
 from sandbox.lower.record import json_value
-from sandbox.plan.ops import Keep, Readiness, ReadinessMode, ReadinessSocket, Report, Step, TimeLimit
+from sandbox.plan.ops import (
+    Keep,
+    MemoryLimit,
+    Readiness,
+    ReadinessMode,
+    ReadinessSocket,
+    Report,
+    Samples,
+    Step,
+    TimeLimit,
+)
+from sandbox.quantities import size
 from sandbox.spec.annotations import annotation, texts
 
 TYPE_CHECKING = False
@@ -14,6 +25,9 @@ if TYPE_CHECKING:
     from sandbox.lower.host import Case
 
 UNLIMITED = 2**64 - 1
+
+INTERVAL, MOST_SAMPLES = 50, 480
+"""Milliseconds between two samples at first, and how many are kept: of a run of 24 s or more, half as many at least."""
 
 
 def time_limit(case: Case) -> list[Step]:
@@ -62,20 +76,55 @@ def keep(case: Case) -> list[Step]:
     return [Step(operation, case.origins["annotations.detached"])]
 
 
+def memory_limit(case: Case) -> list[Step]:
+    """Say whose memory it was, when that has run out in the sandbox's cgroup, and by which limit."""
+    if way(case.host) == "none":
+        return []
+    for verdict in verdicts(case):
+        if verdict.setting.file == "memory.max" and verdict.setting.value.isdigit() and not verdict.why:
+            where = case.origins[f"linux.resources.{verdict.setting.place}"]
+            limit = int(verdict.setting.value)
+            return [Step(_memory_limit(limit, f"the limit of {size(limit)} ({where}) was reached", where), where)]
+    if not is_watched(case.spec):
+        return []
+    return [Step(_memory_limit(0, "the limit was reached", ""), _report_origin(case))]
+
+
+def _memory_limit(limit: int, reached: str, where: str) -> MemoryLimit:
+    return MemoryLimit(
+        limit=limit,
+        text=f"out of memory: {reached}",
+        changed=f"out of memory: the limit ({where}, changed since) was reached" if limit else "",
+        inside="out of memory: a limit that was set inside was reached",
+        outside="out of memory: a limit above the sandbox's own was reached, or the machine's memory is used up",
+    )
+
+
 def report(case: Case) -> list[Step]:
     """Say at the end how it went, and what was in force; of a detached sandbox, to whoever asks, without a file too."""
-    path = annotation(case.spec, "report")
-    if not path and annotation(case.spec, "detached") != "true":
+    path, page = annotation(case.spec, "report"), annotation(case.spec, "reportPage")
+    if not path and not page and annotation(case.spec, "detached") != "true":
         return []
     record = {
         "profiles": texts(case.spec, "profiles"),
         "cwd": case.process.cwd,
         "settings": [dict(zip(_MEMBERS, row, strict=True)) for row in _settings(case)],
     }
-    operation = Report(
-        path=path, record=_unicode(json_value(record)[1:-1]), failure=f"the report cannot be written to {path}"
-    )
-    return [Step(operation, case.origins[f"annotations.{'report' if path else 'detached'}"])]
+    document = Report(path=path, record=_unicode(json_value(record)[1:-1]), failure=_failure(path))
+    steps = [Step(document, _report_origin(case))]
+    if page:
+        samples = Samples(interval=INTERVAL, most=MOST_SAMPLES, path=page, failure=_failure(page))
+        steps.append(Step(samples, case.origins["annotations.reportPage"]))
+    return steps
+
+
+def _report_origin(case: Case) -> str:
+    asked = next((name for name in ("report", "reportPage") if annotation(case.spec, name)), "detached")
+    return case.origins[f"annotations.{asked}"]
+
+
+def _failure(path: str) -> str:
+    return f"the report cannot be written to {path}"
 
 
 def _unicode(text: str) -> str:

@@ -298,6 +298,34 @@ class Readiness(Op):
     mode: U32
 
 
+@op(0x53, MONITOR)
+class MemoryLimit(Op):
+    """When memory has run out in the sandbox's cgroup, say `text`; `limit` is its memory.max, 0 without one of ours.
+
+    `changed` is said where that is another one by then, `inside` where it was one that was set inside, `outside` where it was none
+    of the sandbox's.
+    """
+
+    limit: U64
+    text: Text
+    changed: Text
+    inside: Text
+    outside: Text
+
+
+@op(0x54, MONITOR)
+class Samples(Op):
+    """Look every `interval` milliseconds what the sandbox uses, and write a page of that and the report to `path`.
+
+    Where that fails at the end, say `failure`.  After `most` of them every second one is dropped, and the interval doubles.
+    """
+
+    interval: U32
+    most: U32
+    path: Text
+    failure: Text
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 

@@ -158,6 +158,10 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
         f"run detached, with a log of {op.log_size} bytes{', whose input comes from who is attached' if op.interactive else ''}"
         f"; {'remove' if op.remove else 'keep'} all that at the end"
     ),
+    ops.MemoryLimit: lambda op: (
+        f"say who reached the limit of {op.limit} bytes" if op.limit else "say who ran out of memory"
+    ),
+    ops.Samples: lambda op: f"write a report to {op.path}, as a page",
     ops.TimeLimit: lambda op: (
         f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
     ),

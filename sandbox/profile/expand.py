@@ -17,7 +17,7 @@ from sandbox.profile import limits, mounts
 from sandbox.profile.environment import variables
 from sandbox.profile.fragment import merge_fragment
 from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id
-from sandbox.profile.load import Layered, Origin
+from sandbox.profile.load import Layered, Origin, is_page
 from sandbox.profile.paths import below
 from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested, in_vain
 from sandbox.profile.request import Eye, Request
@@ -183,14 +183,24 @@ class _Expander(Eye):
         self._annotate("logSize", f"{size}", self.layered.origin("process", "log_size").text)
 
     def _report(self) -> None:
-        if self.profile.report.file is None:
-            return
-        origin = self.layered.origin("report", "file")
-        if self.profile.report.file == "-":
-            raise ProfileError("a report goes into a file", where=origin.text, hint="name one: --report report.json")
-        # Resolved when the run starts, in nsinit: the plan may be older than a symlink on the way.
-        self._annotate("report", self.vocabulary.single(self.profile.report.file, origin), origin.text)
-        self._name_filter()
+        for key, name, path in (
+            ("file", "report", self.profile.report.file),
+            ("page", "reportPage", self.profile.report.page),
+        ):
+            if path is None:
+                continue
+            origin = self.layered.origin("report", key)
+            if path == "-":
+                raise ProfileError(
+                    "a report goes into a file", where=origin.text, hint="name one: --report report.json"
+                )
+            if key == "file" and is_page(path):
+                raise ProfileError(
+                    "a file of that name would be taken for a page", where=origin.text, hint=f'write page = "{path}"'
+                )
+            # Resolved when the run starts, in nsinit: the plan may be older than a symlink on the way.
+            self._annotate(name, self.vocabulary.single(path, origin), origin.text)
+            self._name_filter()
 
     def _name_filter(self) -> None:
         """Say for a report what it was that became the spec's filter."""

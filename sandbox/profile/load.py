@@ -44,7 +44,13 @@ _SPELLINGS = {
         )
     },
     "report.file": "--report",
+    "report.page": "--report",
 }
+
+
+def is_page(path: str) -> bool:
+    """Is a report of that name to be looked at, rather than read by a program?"""
+    return path.lower().endswith((".html", ".htm"))
 
 
 class Origin(NamedTuple):

@@ -158,6 +158,14 @@ class ReportSection(Section, frozen=True, kw_only=True):
             examples=['file = "~/reports/build.json"'],
         ),
     ] = None
+    page: Annotated[
+        str | None,
+        Meta(
+            description="The same as one HTML page that needs no other file and no network, with plots of memory, processor, I/O and "
+            "processes over the time of the run. On the command line both are `--report`, and `.html` at the end says which.",
+            examples=['page = "~/reports/build.html"'],
+        ),
+    ] = None
 
 
 class UserSection(Section, frozen=True, kw_only=True):

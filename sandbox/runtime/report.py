@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +30,18 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     why: str = ""
 
 
+class OutOfMemory(Struct, frozen=True, forbid_unknown_fields=True):
+    """Processes were killed as memory had run out, of the sandbox's own limit or of one that was set `inside` or is `outside`.
+
+    `name` and `pid` (inside) are those of the process that reached it, where that is known for certain.
+    """
+
+    limit: Literal["own", "inside", "outside"]
+    killed: int
+    name: str | None = None
+    pid: int | None = None
+
+
 class Exit(Struct, frozen=True, forbid_unknown_fields=True):
     """How it ended: `status` is that of `sandbox run`, the others are the command's."""
 
@@ -36,6 +49,7 @@ class Exit(Struct, frozen=True, forbid_unknown_fields=True):
     code: int | None = None
     signal: int | None = None
     timed_out: bool = False
+    oom: OutOfMemory | None = None
 
 
 class Usage(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +140,17 @@ class Cgroup(Struct, frozen=True, forbid_unknown_fields=True):
     pressure: Pressure = Pressure()
 
 
+class Samples(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was used at each `time` (seconds from the start): sums of processor seconds and bytes, and what there was."""
+
+    time: list[float] = []
+    memory: list[int | None] = []
+    cpu: list[float | None] = []
+    read: list[int | None] = []
+    written: list[int | None] = []
+    pids: list[int | None] = []
+
+
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the command was not started."""
 
@@ -148,6 +173,7 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exit: Exit
     usage: Usage = Usage()
     cgroup: Cgroup | None = None
+    samples: Samples | None = None
     error: Failure | None = None
 
 
@@ -166,15 +192,20 @@ def of_failure(error: SandboxError, command: Sequence[str], record: bytes) -> Re
     )
 
 
-def write(report: Report, directory_fd: int, path: str) -> None:
-    """Write `report` whole or not at all, as `nsinit/report.c` does.  Raises HostError."""
+def document(report: Report) -> bytes:
+    """Return `report` as nsinit writes it."""
+    return msgspec.json.encode(report) + b"\n"
+
+
+def write(content: bytes, directory_fd: int, path: str) -> None:
+    """Write `content` whole or not at all, as `nsinit/report.c` does.  Raises HostError."""
     temporary = f".sandbox-report-{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(temporary, flags, 0o600, dir_fd=directory_fd)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(report) + b"\n")
+                file.write(content)
             os.rename(temporary, os.path.basename(path), src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
         except OSError:
             os.unlink(temporary, dir_fd=directory_fd)
@@ -189,15 +220,20 @@ def _unwritable(path: str, error: OSError) -> HostError:
     )
 
 
-def write_early(error: SandboxError, command: Sequence[str], path: str, profiles: Sequence[str]) -> None:
-    """Write the report of a run of which there is no plan.  Raises HostError."""
-    path = os.path.join(os.getcwd(), path)
+def early(error: SandboxError, command: Sequence[str], profiles: Sequence[str]) -> Report:
+    """Return the report of a run of which there is no plan."""
     record = msgspec.json.encode({"profiles": list(profiles), "cwd": os.getcwd(), "settings": []})[1:-1]
+    return of_failure(error, command, record)
+
+
+def write_early(content: bytes, path: str) -> None:
+    """Write it where nothing has been opened yet.  Raises HostError."""
+    path = os.path.join(os.getcwd(), path)
     try:
         directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as refusal:
         raise _unwritable(path, refusal) from refusal
     try:
-        write(of_failure(error, command, record), directory, path)
+        write(content, directory, path)
     finally:
         os.close(directory)
