@@ -186,3 +186,21 @@ def test_who_took_its_name_is_not_hit_at_its_end(
         outsider.wait()
         for path in (directory, other):
             path.rmdir()
+
+
+def test_who_may_not_be_moved_into_it_does_not_join(sandbox: Sandbox, project: Path, directory: Path) -> None:
+    """As from a session to what the user's manager has made: the cgroup above both is root's."""
+    process = start(sandbox, project)
+    above = beside() / "cgroup.procs"
+    above.chmod(0o444)
+    try:
+        result = sandbox("exec", "box", "touch", "outside")
+    finally:
+        above.chmod(0o644)
+    sandbox("kill", "box", "KILL", check=True)
+    process.wait(20)
+
+    assert (result.returncode, result.stdout) == (125, "")
+    assert f"Permission denied (cgroup.procs on {directory})" in result.stderr
+    assert "hint: systemd-run --user --scope --quiet sandbox exec" in result.stderr
+    assert not (project / "outside").exists()

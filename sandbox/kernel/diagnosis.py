@@ -38,6 +38,8 @@ def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
     kind = type(op).__name__
     if call == "F_DUPFD" and number == errno.EINVAL:
         return lacks.lack(errno.EMFILE)  # fcntl(2): a number above the limit is refused so
+    if kind == "Isolate" and call == "cgroup.procs":
+        return _no_entry(number)
     if kind == "Isolate":
         return namespaces.why_not(getattr(op, "flags", 0), number)
     cause = lacks.lack(number)
@@ -88,6 +90,17 @@ def _of_the_operation(op: Any, kind: str, call: str, number: int, subject: str) 
     if number in (errno.EPERM, errno.EACCES):
         return namespaces.why_no_rights(number)
     return UNKNOWN
+
+
+def _no_entry(number: int) -> Cause:
+    """Return why who joins could not enter the cgroup of those that it joins."""
+    if number not in (errno.EPERM, errno.EACCES):
+        return UNKNOWN
+    return Cause(
+        why="between the cgroup that we are in and that of the sandbox, under whose limits it would be, is one that is not yours: "
+        "a session of ssh's, or of cron's, is not below your service manager, and what that has made is",
+        cure="systemd-run --user --scope --quiet sandbox exec … has the manager call it",
+    )
 
 
 def _no_cgroup(number: int, subject: str) -> Cause:
