@@ -99,7 +99,8 @@ static size_t head(char text[HEAD_MAX], const char *stream, bool whole)
 					 whole ? 'F' : 'P');
 }
 
-static bool tell_loss(struct log *log)
+/* What tells of a loss counts for one only together with what follows: where there is room for nothing else, the loss goes on. */
+static bool tell_loss(struct log *log, size_t behind)
 {
 	char text[HEAD_MAX + 32];
 	size_t length = head(text, "lost", true);
@@ -107,16 +108,22 @@ static bool tell_loss(struct log *log)
 	if (!log->lost)
 		return true;
 	length += (size_t)snprintf(text + length, sizeof(text) - length, "%llu\n", (unsigned long long)log->lost);
-	if (!put(log, text, length))
-		return false;
-	log->lost = 0;
-	return true;
+	if (log->fd >= 0 && log->size + (off_t)(length + behind) > log->limit)
+		rotate(log);
+	return put(log, text, length);
 }
 
 static void flush(struct log *log, struct batch *batch)
 {
-	if (batch->size && (!tell_loss(log) || !put(log, batch->bytes, batch->size)))
+	off_t before = log->size;
+
+	if (batch->size && tell_loss(log, batch->size) && put(log, batch->bytes, batch->size)) {
+		log->lost = 0;
+	} else if (batch->size) {
 		log->lost += batch->raw;
+		if (log->size > before && log->fd >= 0 && !ftruncate(log->fd, before))
+			log->size = before;
+	}
 	batch->size = batch->raw = 0;
 }
 
@@ -149,7 +156,8 @@ void log_write(struct log *log, const char *stream, const char *bytes, size_t si
 
 void log_end(struct log *log)
 {
-	tell_loss(log);
+	if (tell_loss(log, 0))
+		log->lost = 0;
 	close_fd(&log->fd);
 	log->fd = -1;
 }

@@ -59,7 +59,7 @@ class Log:
                 os.close(descriptor)
 
     def entries(self, *, follow: bool) -> Iterator[Entry | None]:
-        """Yield what there is; with `follow` go on with None, once all that there was is told, until the sandbox ends."""
+        """Yield what there is; with `follow` go on until the sandbox ends, with None whenever all that there was is told."""
         older, newer = self._open_both()
         if older >= 0:
             try:
@@ -77,6 +77,7 @@ class Log:
                 while not (moved := self._has_moved(newer)) and not ended:
                     ended = wait_end(self._keeper, _LOOK_SECONDS)
                     yield from lines.read()
+                    yield None
                 yield from lines.read()  # what came before the file was renamed, and behind our last look
                 if not moved:
                     return

@@ -151,6 +151,12 @@ class Samples(Struct, frozen=True, forbid_unknown_fields=True):
     pids: list[int | None] = []
 
 
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a detached sandbox: bytes of its output that found no room in its log, and of which that does not tell."""
+
+    lost: int
+
+
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the command was not started."""
 
@@ -174,6 +180,7 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usage: Usage = Usage()
     cgroup: Cgroup | None = None
     samples: Samples | None = None
+    log: Log | None = None
     error: Failure | None = None
 
 
