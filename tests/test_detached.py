@@ -25,6 +25,9 @@ __all__ = ["detached"]
 
 pytestmark = needs("userns")
 
+# Others may run the same tests beside us, and cgroups and units go by the names.
+ONE, GONE, RUNS, FRONT = (f"{name}{os.getpid()}" for name in ("one", "gone", "runs", "front"))
+
 MOST_KB = 300  # of a keeper
 
 
@@ -58,9 +61,9 @@ def test_a_shell_that_takes_its_output_returns_at_once(detached: Detached) -> No
 def test_the_keeper_has_nothing_of_its_caller(detached: Detached, tmp_path: Path) -> None:
     with (tmp_path / "open").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        process = detached.sandbox.popen("run", "-d", "--name", "one", "sleep", "60", close_fds=False)
-        assert process.communicate(timeout=30)[0] == "one\n"
-    keeper = detached.keeper("one")
+        process = detached.sandbox.popen("run", "-d", "--name", ONE, "sleep", "60", close_fds=False)
+        assert process.communicate(timeout=30)[0] == f"{ONE}\n"
+    keeper = detached.keeper(ONE)
     held = {os.readlink(f"/proc/{keeper}/fd/{name}") for name in os.listdir(f"/proc/{keeper}/fd")}
     state = str(detached.containers.parent)
 
@@ -112,10 +115,10 @@ def test_what_the_kernel_refuses_is_told_too(detached: Detached, project: Path) 
 def test_notices_are_the_callers_to_hear(detached: Detached, project: Path) -> None:
     (project / "p.toml").write_text('extends = "build"\n[limits]\nunified = { "rdma.max" = "max" }\n')
     foreground = detached.sandbox("run", "-p", "./p.toml", "true")
-    result = detached.sandbox("run", "-d", "-p", "./p.toml", "--name", "one", "true")
+    result = detached.sandbox("run", "-d", "-p", "./p.toml", "--name", ONE, "true")
 
     assert "warning: " in foreground.stderr
-    assert (result.stdout, result.stderr) == ("one\n", foreground.stderr)
+    assert (result.stdout, result.stderr) == (f"{ONE}\n", foreground.stderr)
 
 
 @pytest.mark.parametrize("init", ["--init", "--no-init"])
@@ -125,7 +128,7 @@ def test_a_command_that_ends_at_once_was_started(detached: Detached, init: str) 
 
 
 def test_closed_streams(detached: Detached) -> None:
-    script = f"{BINARY} run -d --name one cat <&- >&- 2>&-; echo $?"
+    script = f"{BINARY} run -d --name {ONE} cat <&- >&- 2>&-; echo $?"
     result = subprocess.run(
         ["sh", "-c", script],
         env=detached.sandbox.environment,
@@ -137,17 +140,17 @@ def test_closed_streams(detached: Detached) -> None:
     )
 
     assert (result.stdout, result.stderr) == ("0\n", "")
-    assert detached.wait("one") == 0  # its input is empty
+    assert detached.wait(ONE) == 0  # its input is empty
 
 
 def test_an_id_that_cannot_be_told_is_in_the_error(detached: Detached) -> None:
     with open("/dev/full", "w") as full:
-        process = detached.sandbox.popen("run", "-d", "--name", "one", "sleep", "60", stdout=full)
+        process = detached.sandbox.popen("run", "-d", "--name", ONE, "sleep", "60", stdout=full)
         _, stderr = process.communicate(timeout=30)
 
     assert process.returncode == 125
-    assert stderr == "sandbox: one runs, but standard output cannot be written: No space left on device\n"
-    assert detached.inspect("one")["status"] == "running"
+    assert stderr == f"sandbox: {ONE} runs, but standard output cannot be written: No space left on device\n"
+    assert detached.inspect(ONE)["status"] == "running"
 
 
 def test_its_directory_inside_is_the_callers(detached: Detached, project: Path) -> None:
@@ -204,43 +207,43 @@ def test_a_report_whose_place_cannot_be_is_refused(detached: Detached) -> None:
 
 
 def test_what_has_ended_is_listed_on_request(detached: Detached) -> None:
-    detached("sh", "-c", "exit 3", name="gone")
-    detached.settle("gone")
-    detached("sleep", "60", name="runs")
+    detached("sh", "-c", "exit 3", name=GONE)
+    detached.settle(GONE)
+    detached("sleep", "60", name=RUNS)
     running = detached.sandbox("ps", check=True).stdout
     everyone = detached.sandbox("ps", "--all", check=True).stdout
     rows = json.loads(detached.sandbox("ps", "--all", "--json", check=True).stdout)
 
-    assert "gone" not in running
-    assert "runs" in running
+    assert GONE not in running
+    assert RUNS in running
     assert "stopped (3)" in everyone
-    (row,) = (row for row in rows if row["id"] == "gone")
+    (row,) = (row for row in rows if row["id"] == GONE)
     assert (row["status"], row["exit"]["code"], row["pid"]) == ("stopped", 3, 0)
     assert row["ended"] > row["created"]
 
 
 def test_a_name_that_is_kept_is_taken(detached: Detached) -> None:
-    detached("true", name="one")
-    detached.settle("one")
+    detached("true", name=ONE)
+    detached.settle(ONE)
     for options in ([], ["-d"]):
-        result = detached.sandbox("run", *options, "--name", "one", "true")
+        result = detached.sandbox("run", *options, "--name", ONE, "true")
 
         assert result.returncode == 125
-        assert "\n  cause: a sandbox named one has ended and is kept\n  hint: sandbox rm one, or " in result.stderr
-    assert detached.inspect("one")["result"]["exit"]["code"] == 0
-    detached("--replace", "sh", "-c", "exit 3", name="one")
-    assert detached.wait("one") == 3
-    assert detached.sandbox("rm", "one", check=True).stdout == "one\n"
-    detached("true", name="one")
+        assert f"\n  cause: a sandbox named {ONE} has ended and is kept\n  hint: sandbox rm {ONE}, or " in result.stderr
+    assert detached.inspect(ONE)["result"]["exit"]["code"] == 0
+    detached("--replace", "sh", "-c", "exit 3", name=ONE)
+    assert detached.wait(ONE) == 3
+    assert detached.sandbox("rm", ONE, check=True).stdout == f"{ONE}\n"
+    detached("true", name=ONE)
 
 
 def test_who_runs_is_not_replaced(detached: Detached) -> None:
-    detached("sleep", "60", name="one")
-    result = detached.sandbox("run", "--replace", "--name", "one", "true")
+    detached("sleep", "60", name=ONE)
+    result = detached.sandbox("run", "--replace", "--name", ONE, "true")
 
     assert result.returncode == 125
-    assert "a sandbox named one is running" in result.stderr
-    assert detached.inspect("one")["status"] == "running"
+    assert f"a sandbox named {ONE} is running" in result.stderr
+    assert detached.inspect(ONE)["status"] == "running"
 
 
 def test_rm_at_the_start_keeps_nothing(detached: Detached) -> None:
@@ -262,16 +265,16 @@ def test_wait_for_several(detached: Detached) -> None:
 
 
 def test_rm(detached: Detached) -> None:
-    detached("sleep", "60", name="runs")
-    detached("true", name="gone")
-    detached.settle("gone")
-    refused = detached.sandbox("rm", "runs")
+    detached("sleep", "60", name=RUNS)
+    detached("true", name=GONE)
+    detached.settle(GONE)
+    refused = detached.sandbox("rm", RUNS)
     everyone = detached.sandbox("rm", "--all", check=True)
-    forced = detached.sandbox("rm", "--force", "runs", check=True)
+    forced = detached.sandbox("rm", "--force", RUNS, check=True)
 
     assert refused.returncode == 125
-    assert refused.stderr == "sandbox: runs is running\n  hint: end it, too: sandbox rm --force runs\n"
-    assert (everyone.stdout, forced.stdout) == ("gone\n", "runs\n")
+    assert refused.stderr == f"sandbox: {RUNS} is running\n  hint: end it, too: sandbox rm --force {RUNS}\n"
+    assert (everyone.stdout, forced.stdout) == (f"{GONE}\n", f"{RUNS}\n")
     assert list(detached.containers.iterdir()) == []
     assert detached.sandbox("rm", "nosuch").returncode == 125
     assert detached.sandbox("rm").returncode == 125
@@ -279,11 +282,11 @@ def test_rm(detached: Detached) -> None:
 
 
 def test_rm_leaves_to_others_what_is_theirs(detached: Detached, project: Path) -> None:
-    foreground = detached.sandbox.popen("run", "--name", "front", "sh", "-c", "echo > up; sleep 60")
+    foreground = detached.sandbox.popen("run", "--name", FRONT, "sh", "-c", "echo > up; sleep 60")
     wait_until((project / "up").exists)
     assert detached.sandbox("rm", "--all", "--force", check=True).stdout == ""
     assert foreground.poll() is None
-    assert detached.sandbox("rm", "--force", "front", check=True).stdout == "front\n"
+    assert detached.sandbox("rm", "--force", FRONT, check=True).stdout == f"{FRONT}\n"
 
     assert foreground.wait(20) == 137
 
@@ -318,59 +321,59 @@ def test_a_keeper_that_is_killed_leaves_nothing(detached: Detached, when: str) -
 
 
 def test_the_name_of_one_whose_keeper_was_killed_is_free(detached: Detached) -> None:
-    detached("sleep", "60", name="one")
-    os.kill(detached.keeper("one"), signal.SIGKILL)
+    detached("sleep", "60", name=ONE)
+    os.kill(detached.keeper(ONE), signal.SIGKILL)
 
-    assert detached.wait(detached("sh", "-c", "exit 3", name="one")) == 3
+    assert detached.wait(detached("sh", "-c", "exit 3", name=ONE)) == 3
 
 
 # --- those who look at it ---
 
 
 def test_exec_kill_and_inspect(detached: Detached) -> None:
-    detached("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done", name="one")
-    assert detached.sandbox("exec", "one", "sh", "-c", "echo in; exit 5").stdout == "in\n"
-    known = detached.inspect("one")
-    assert detached.sandbox("kill", "one", check=True).stderr == ""
+    detached("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done", name=ONE)
+    assert detached.sandbox("exec", ONE, "sh", "-c", "echo in; exit 5").stdout == "in\n"
+    known = detached.inspect(ONE)
+    assert detached.sandbox("kill", ONE, check=True).stderr == ""
 
     assert (known["detached"], known["result"]) == (True, None)
-    assert known["log"] == str(detached.containers / "one/log")
-    assert detached.wait("one") == 9
-    assert "one: has ended" in detached.sandbox("kill", "one").stderr
-    assert "one has ended" in detached.sandbox("exec", "one", "true").stderr
+    assert known["log"] == str(detached.containers / f"{ONE}/log")
+    assert detached.wait(ONE) == 9
+    assert f"{ONE}: has ended" in detached.sandbox("kill", ONE).stderr
+    assert f"{ONE} has ended" in detached.sandbox("exec", ONE, "true").stderr
 
 
 def test_the_api(detached: Detached, containers: Containers, runtime_dir: Path) -> None:
-    detached("sh", "-c", "echo out; echo err >&2; sleep 0.5; exit 3", name="one")
-    one = containers.load("one")
+    detached("sh", "-c", "echo out; echo err >&2; sleep 0.5; exit 3", name=ONE)
+    one = containers.load(ONE)
     assert one.status() == Status.RUNNING
     with pytest.raises(WrongStatus):
         one.destroy()
 
     assert one.wait(20) == 3
-    detached.settle("one")
+    detached.settle(ONE)
     assert one.status() == Status.STOPPED
     assert one.result()["exit"]["status"] == 3
     assert {(entry.stream, entry.text, entry.whole) for entry in one.logs()} == {
         ("stdout", b"out", True),
         ("stderr", b"err", True),
     }
-    again = Container.load("one", root=runtime_dir / "sandbox")
+    again = Container.load(ONE, root=runtime_dir / "sandbox")
     assert again.wait() == 3
     again.destroy()
-    assert "one" not in containers
+    assert ONE not in containers
     with pytest.raises(NoSuchContainer):
         again.status()
 
 
 def test_who_is_not_detached_has_no_log(detached: Detached, containers: Containers, project: Path) -> None:
-    process = detached.sandbox.popen("run", "--name", "front", "sh", "-c", "echo > up; sleep 60")
+    process = detached.sandbox.popen("run", "--name", FRONT, "sh", "-c", "echo > up; sleep 60")
     wait_until((project / "up").exists)
     with pytest.raises(NotSupported):
-        containers.load("front").logs()
-    assert containers.load("front").result() == {}
+        containers.load(FRONT).logs()
+    assert containers.load(FRONT).result() == {}
     for verb in ("logs", "attach"):
-        result = detached.sandbox(verb, "front")
+        result = detached.sandbox(verb, FRONT)
         assert result.returncode == 125
         assert "--detach" in result.stderr
     process.terminate()
@@ -378,22 +381,22 @@ def test_who_is_not_detached_has_no_log(detached: Detached, containers: Containe
 
 
 def test_an_engine_sees_one_that_has_ended_and_removes_it(detached: Detached) -> None:
-    detached("true", name="one")
-    detached.settle("one")
+    detached("true", name=ONE)
+    detached.settle(ONE)
     engine = Sandbox(detached.sandbox.cwd, detached.sandbox.environment, BINARY.with_name("sandbox-oci"))
 
-    assert json.loads(engine("state", "one", check=True).stdout)["status"] == "stopped"
-    assert engine("delete", "one", check=True).stderr == ""
+    assert json.loads(engine("state", ONE, check=True).stdout)["status"] == "stopped"
+    assert engine("delete", ONE, check=True).stderr == ""
     assert list(detached.containers.iterdir()) == []
 
 
 def test_who_starts_next_leaves_the_ended_alone(detached: Detached) -> None:
-    detached("true", name="one")
-    detached.settle("one")
+    detached("true", name=ONE)
+    detached.settle(ONE)
     for _ in range(5):
         detached.sandbox("run", "true", check=True)
 
-    assert detached.inspect("one")["result"]["exit"]["code"] == 0
+    assert detached.inspect(ONE)["result"]["exit"]["code"] == 0
 
 
 def test_a_keeper_is_small(detached: Detached) -> None:

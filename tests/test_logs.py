@@ -22,6 +22,7 @@ __all__ = ["detached"]
 
 pytestmark = needs("userns")
 
+ONE = f"one{os.getpid()}"
 RECORD = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([FP]) (.*)", re.DOTALL)
 
 
@@ -242,18 +243,18 @@ def test_a_full_disk_stops_no_command_and_the_loss_is_told(detached: Detached, t
         mount -t tmpfs -o size=600k,mode=700 none {full}
         export XDG_RUNTIME_DIR={full}
         cd {tmp_path}
-        {BINARY} run -d --name one --log-size 8M sh -c '{command}'
+        {BINARY} run -d --name {ONE} --log-size 8M sh -c '{command}'
         dd if=/dev/zero of={full}/filler bs=1k 2>/dev/null
         touch turn/fill
         for i in $(seq 400); do [ -e turn/filled ] && break; sleep 0.05; done
         rm {full}/filler
         touch turn/free
-        echo "status $({BINARY} wait one)"
-        {BINARY} logs one | tail -n 1
-        {BINARY} logs one 2>/dev/null | wc -c
-        ls {full}/sandbox/containers/one
-        {BINARY} logs one 2>&1 >/dev/null
-        {BINARY} rm one
+        echo "status $({BINARY} wait {ONE})"
+        {BINARY} logs {ONE} | tail -n 1
+        {BINARY} logs {ONE} 2>/dev/null | wc -c
+        ls {full}/sandbox/containers/{ONE}
+        {BINARY} logs {ONE} 2>&1 >/dev/null
+        {BINARY} rm {ONE}
     """
     result = subprocess.run(
         ["unshare", "-Ur", "-m", "sh", "-c", script],
@@ -268,7 +269,7 @@ def test_a_full_disk_stops_no_command_and_the_loss_is_told(detached: Detached, t
     written = len("begin\nend\n") + sum(len(f"{number}\n") for number in range(1, 100_001))
     told = [re.fullmatch(r"sandbox: (\d+) bytes of the output found no room in the log", line) for line in lines[7:-1]]
 
-    assert lines[:3] == ["one", "status 3", "end"], result.stderr + result.stdout
+    assert lines[:3] == [ONE, "status 3", "end"], result.stderr + result.stdout
     assert lines[4:7] == ["log", "result.json", "state.json"]
     assert 1 <= len(told) <= 20  # where the last pages fill up, a short piece may still find room
     assert int(lines[3]) + sum(int(match[1]) for match in told if match) == written
@@ -281,12 +282,12 @@ def test_a_disk_that_stays_full_keeps_the_result(detached: Detached, tmp_path: P
         mount -t tmpfs -o size=600k,mode=700 none {full}
         export XDG_RUNTIME_DIR={full}
         cd {tmp_path}
-        {BINARY} run -d --name one --log-size 8M sh -c 'until [ -e go ]; do sleep 0.05; done; seq 100000; exit 3'
+        {BINARY} run -d --name {ONE} --log-size 8M sh -c 'until [ -e go ]; do sleep 0.05; done; seq 100000; exit 3'
         dd if=/dev/zero of={full}/filler bs=1k 2>/dev/null
         touch go
-        echo "status $({BINARY} wait one)"
-        {BINARY} logs one 2>&1 >/dev/null
-        {BINARY} rm one
+        echo "status $({BINARY} wait {ONE})"
+        {BINARY} logs {ONE} 2>&1 >/dev/null
+        {BINARY} rm {ONE}
     """
     result = subprocess.run(
         ["unshare", "-Ur", "-m", "sh", "-c", script],
@@ -298,14 +299,14 @@ def test_a_disk_that_stays_full_keeps_the_result(detached: Detached, tmp_path: P
     )
     lines = result.stdout.splitlines()
 
-    assert lines[:2] == ["one", "status 3"], result.stderr + result.stdout
+    assert lines[:2] == [ONE, "status 3"], result.stderr + result.stdout
     assert re.fullmatch(r"sandbox: \d+ bytes of the output found no room in the log", lines[2])
-    assert lines[3:] == ["one"]
+    assert lines[3:] == [ONE]
 
 
 def test_a_limit_on_the_size_of_files_is_no_signal_for_the_command(detached: Detached) -> None:
     """The keeper's own write is too long; the command writes into a pipe."""
-    script = f"ulimit -f 64; exec {BINARY} run -d --name one --log-size 8M sh -c 'seq 100000; exit 3'"
+    script = f"ulimit -f 64; exec {BINARY} run -d --name {ONE} --log-size 8M sh -c 'seq 100000; exit 3'"
     subprocess.run(
         ["sh", "-c", script],
         env=detached.sandbox.environment,
@@ -315,8 +316,8 @@ def test_a_limit_on_the_size_of_files_is_no_signal_for_the_command(detached: Det
         timeout=30,
     )
 
-    assert detached.wait("one") == 3
-    assert "found no room in the log" in detached.log("one")[1]
+    assert detached.wait(ONE) == 3
+    assert "found no room in the log" in detached.log(ONE)[1]
 
 
 def test_a_command_that_writes_without_end_is_kept_small_and_ends(detached: Detached) -> None:
