@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ void attach_none(struct attach *attach)
 		attach->fds[i] = -1;
 }
 
-/* The directory is its owner's alone, and so are all who connect. */
+/* For its owner alone.  The mode is that of the socket, by which it is bound. */
 int attach_open(struct attach *attach, int directory_fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -26,7 +27,7 @@ int attach_open(struct attach *attach, int directory_fd)
 	attach->socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (attach->socket_fd < 0)
 		return -1;
-	if (bind(attach->socket_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (fchmod(attach->socket_fd, 0600) < 0 || bind(attach->socket_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -1;
 	return listen(attach->socket_fd, ATTACHED_MAX);
 }

@@ -269,7 +269,8 @@ def test_a_full_disk_stops_no_command_and_the_loss_is_told(detached: Detached, t
     written = len("begin\nend\n") + sum(len(f"{number}\n") for number in range(1, 100_001))
     told = [re.fullmatch(r"sandbox: (\d+) bytes of the output found no room in the log", line) for line in lines[7:-1]]
 
-    assert lines[:3] == [ONE, "status 3", "end"], result.stderr + result.stdout
+    assert lines[:2] == [ONE, "status 3"], result.stderr + result.stdout
+    assert lines[2].endswith("end")  # of a line before it the end may be lost
     assert lines[4:7] == ["log", "result.json", "state.json"]
     assert 1 <= len(told) <= 20  # where the last pages fill up, a short piece may still find room
     assert int(lines[3]) + sum(int(match[1]) for match in told if match) == written

@@ -15,10 +15,13 @@ import tty
 from types import FrameType
 
 from sandbox.cli.verb_line import Values
-from sandbox.errors import EXIT_OWN_FAILURE, ContainerError, NoSuchContainer, NotSupported, UsageError, WrongStatus
+from sandbox.errors import ContainerError, NoSuchContainer, NotSupported, UsageError, WrongStatus
+from sandbox.kernel.process import wait_end
+from sandbox.runtime import held
 from sandbox.runtime.finding import find
 from sandbox.runtime.state import Place, Record, Status, open_container, state_root
 
+_END_SECONDS = 0.5  # in which a keeper that has said nothing more is gone
 _INPUT = 4096
 _PACKET = 1 << 16
 _TERMINAL, _INTERACTIVE = 1, 2
@@ -39,7 +42,7 @@ def attach(values: Values, operands: list[str]) -> int:
     with place:
         connection = connect(place, record)
     with connection:
-        return _Attachment(connection, parent, record, keys, reads=not values.get("no_stdin")).run()
+        return _Attachment(connection, parent, record, keys, reads=values.get("stdin") is not False).run()
 
 
 def connect(place: Place, record: Record) -> socket.socket:
@@ -109,6 +112,10 @@ class _Attachment:
         self._reads = reads
         self._modes: list[object] | None = None  # of our terminal, to be restored
         self._terminal = False  # does the sandbox have one?
+        try:
+            self._keeper = held.monitor_of(record)
+        except ProcessLookupError:  # it ends right now
+            self._keeper = -1
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> int:
@@ -186,19 +193,21 @@ class _Attachment:
     def _status_without_word(self) -> int:
         """The keeper has let us go, or is no more."""
         name = self._record.id
+        if self._keeper >= 0 and not wait_end(self._keeper, _END_SECONDS):
+            raise ContainerError(
+                f"{name} runs on, and does not wait for who does not read",
+                hint=f"see what it says: sandbox logs {name}",
+            )
         try:
             place, record = open_container(self._parent, name)
-        except NoSuchContainer as error:
-            raise ContainerError(f"{name} was killed") from error
-        with place:
-            result = place.result()
-            if result:
-                return int(result["exit"]["status"])
-            if record.created == self._record.created and place.status(record) != Status.STOPPED:
-                raise ContainerError(
-                    f"{name} runs on, and does not wait for who does not read", hint=f"see sandbox logs {name}"
-                )
-        return EXIT_OWN_FAILURE
+        except NoSuchContainer:
+            result = {}
+        else:
+            with place:
+                result = place.result() if record.created == self._record.created else {}
+        if not result:
+            raise ContainerError(f"{name} was killed")
+        return int(result["exit"]["status"])
 
     def _pass_input(self, poll: select.poll) -> bool:
         """Pass on what was typed; return whether the keys to leave by were among it."""

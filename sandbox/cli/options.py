@@ -192,7 +192,7 @@ OPTIONS = (
     Option("--stdout", "What was written to standard output alone.", verbs=("logs",)),
     Option("--stderr", "What was written to standard error alone.", verbs=("logs",)),
     Option("--json", "Each record as a JSON object on a line.", verbs=("logs",)),
-    Option("--no-stdin", "Do not pass your input on.", verbs=("attach",)),
+    Option("--stdin", "Pass your input on, or leave the command's alone.", negatable=True, verbs=("attach",)),
     Option(
         "--detach-keys",
         "The keys that leave it; ctrl-p,ctrl-q by default.",

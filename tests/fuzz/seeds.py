@@ -108,6 +108,16 @@ def main() -> None:
             "long": b"STATUS=" + 600 * b"\xc3\xa4" + b"\n" + 700 * b"READY=1\n",
         },
     )
+    write(
+        top / "attach",
+        {
+            "input": b"ihello\n",
+            "close": b"c",
+            "window": b"w\x18\x00\x50\x00",
+            "short": b"w\x18",
+            "other": b"x\x00",
+        },
+    )
 
 
 if __name__ == "__main__":
