@@ -128,13 +128,21 @@ def test_follow_ends_with_the_sandbox(detached: Detached) -> None:
 
 
 @pytest.mark.parametrize("remove", [[], ["--rm"]])
-def test_follow_goes_across_rotations(detached: Detached, remove: list[str]) -> None:
-    script = 'for i in $(seq 60); do seq -f "$i %0100.0f" 1 50; sleep 0.05; done; sleep 0.5'
+def test_follow_goes_across_rotations(detached: Detached, project: Path, remove: list[str]) -> None:
+    """As quick as somebody can follow: what was renamed away twice between two looks is gone."""
+    script = (
+        "echo ready; until [ -e go ]; do sleep 0.05; done;"
+        ' for i in $(seq 30); do seq -f "$i %0100.0f" 1 50; sleep 0.2; done; sleep 0.5'
+    )
     name = detached("--log-size", "64K", *remove, "sh", "-c", script)
-    out, err = detached.sandbox.popen("logs", "-f", name).communicate(timeout=60)
+    process = detached.sandbox.popen("logs", "-f", name)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    (project / "go").touch()
+    out, err = process.communicate(timeout=60)
 
     assert err == ""
-    assert out.splitlines() == [f"{i} {number:0100}" for i in range(1, 61) for number in range(1, 51)]
+    assert out.splitlines() == [f"{i} {number:0100}" for i in range(1, 31) for number in range(1, 51)]
 
 
 def test_follow_ends_when_the_keeper_is_killed(detached: Detached) -> None:
