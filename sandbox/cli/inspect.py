@@ -52,10 +52,17 @@ def describe(place: Place, record: Record) -> dict[str, Any]:
         "result": result or None,
         "directory": place.path,
         "cgroup": record.cgroup or (_cgroup(record.pid) if lives else ""),
+        "limitsInForce": _limits(record.cgroup) if lives and record.cgroup else {},
         "namespaces": _namespaces(record.pid) if lives else {},
         "processes": [process for pid in inside(record) if (process := _process(pid))] if lives else [],
     }
     return found | {name: document[name] for name in _AS_RECORDED if name in document}
+
+
+def _limits(directory: str) -> dict[str, str]:
+    from sandbox.runtime.limits import in_force  # late: msgspec
+
+    return in_force(directory)
 
 
 def _namespaces(pid: int) -> dict[str, str]:

@@ -30,7 +30,7 @@ _ENDED = ("137", "Also: the sandbox ended.")
 _GROUPS = {
     "Run": ("run", "exec"),
     "What runs": ("ps", "stats", "top", "events", "logs", "inspect"),
-    "Do to it": ("attach", "kill", "pause", "resume", "wait", "rm"),
+    "Do to it": ("attach", "kill", "pause", "resume", "update", "wait", "rm"),
     "Understand": ("explain", "spec", "doctor"),
     "Set up": ("profile", "generate", "completion"),
 }

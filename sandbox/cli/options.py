@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ALL = ("run", "spec", "explain")
+LIMITS = (*ALL, "update")
 
 
 class Option(NamedTuple):
@@ -100,29 +101,43 @@ OPTIONS = (
         "limits.timeout_grace",
         metavar="DURATION",
     ),
-    Option("--memory", "Memory of all processes; then the sandbox ends.", "limits.memory", metavar="SIZE"),
-    Option("--memory-high", "Memory above which it is slowed down.", "limits.memory_high", metavar="SIZE"),
-    Option("--memory-low", "Memory that is taken from others first.", "limits.memory_low", metavar="SIZE"),
-    Option("--memory-min", "Memory that is never taken away.", "limits.memory_min", metavar="SIZE"),
-    Option("--swap", "Swap beside the memory; 0: none.", "limits.swap", metavar="SIZE"),
+    Option(
+        "--memory", "Memory of all processes; then the sandbox ends.", "limits.memory", metavar="SIZE", verbs=LIMITS
+    ),
+    Option(
+        "--memory-high", "Memory above which it is slowed down.", "limits.memory_high", metavar="SIZE", verbs=LIMITS
+    ),
+    Option(
+        "--memory-low", "Memory that is taken from others first.", "limits.memory_low", metavar="SIZE", verbs=LIMITS
+    ),
+    Option("--memory-min", "Memory that is never taken away.", "limits.memory_min", metavar="SIZE", verbs=LIMITS),
+    Option("--swap", "Swap beside the memory; 0: none.", "limits.swap", metavar="SIZE", verbs=LIMITS),
     Option(
         "--oom-group",
         "Out of memory, all of it ends, or one process that the kernel chooses.",
         "limits.oom_group",
         negatable=True,
+        verbs=LIMITS,
     ),
-    Option("--cpus", "Processors' worth of time, as 1.5.", "limits.cpus", metavar="NUMBER"),
-    Option("--cpu-weight", "Its share where others want it too; 100 is usual.", "limits.cpu_weight", metavar="1-10000"),
-    Option("--cpuset", "The processors that may be used, as 0-3,6.", "limits.cpuset", metavar="LIST"),
-    Option("--cpuset-mems", "The memory nodes that may be used.", "limits.cpuset_mems", metavar="LIST"),
-    Option("--pids", "Processes and threads together.", "limits.pids", metavar="NUMBER"),
-    Option("--io-weight", "Its share of the disks; 100 is usual.", "limits.io_weight", metavar="1-10000"),
+    Option("--cpus", "Processors' worth of time, as 1.5.", "limits.cpus", metavar="NUMBER", verbs=LIMITS),
+    Option(
+        "--cpu-weight",
+        "Its share where others want it too; 100 is usual.",
+        "limits.cpu_weight",
+        metavar="1-10000",
+        verbs=LIMITS,
+    ),
+    Option("--cpuset", "The processors that may be used, as 0-3,6.", "limits.cpuset", metavar="LIST", verbs=LIMITS),
+    Option("--cpuset-mems", "The memory nodes that may be used.", "limits.cpuset_mems", metavar="LIST", verbs=LIMITS),
+    Option("--pids", "Processes and threads together.", "limits.pids", metavar="NUMBER", verbs=LIMITS),
+    Option("--io-weight", "Its share of the disks; 100 is usual.", "limits.io_weight", metavar="1-10000", verbs=LIMITS),
     Option(
         "--io",
         "What may be done per second with the disk of PATH: read, write (bytes), read_ops, write_ops.",
         "limits.io",
         metavar="PATH:KEY=RATE[,...]",
         repeat=True,
+        verbs=LIMITS,
     ),
     Option(
         "--hugepages",
@@ -130,6 +145,7 @@ OPTIONS = (
         "limits.hugepages",
         metavar="PAGE:SIZE",
         repeat=True,
+        verbs=LIMITS,
     ),
     Option(
         "--report",

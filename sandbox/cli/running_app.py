@@ -86,6 +86,22 @@ def add(
         perform("events", values, [values.pop("sandbox")])
 
     @app.command()
+    @with_options("update", sandboxes)
+    def update(**values: Any) -> None:
+        """Change the limits of what runs, in the words of `run`; "max" lifts one.
+
+        All of them are in force afterwards, or none, and what runs has to have a cgroup. What is not given stays as it is. Where less
+        memory is allowed than is used, the kernel takes back what it can, and then ends the sandbox or a process of it.
+
+        Examples:
+
+          sandbox update web --memory 1G --pids 200
+
+          sandbox update web --cpus max
+        """
+        perform("update", values, values.pop("sandboxes"))
+
+    @app.command()
     @with_options("pause", sandboxes)
     def pause(**values: Any) -> None:
         """Stop everything inside, until it is resumed or killed.

@@ -13,7 +13,8 @@ from sandbox.errors import UsageError
 
 # Does the command line end at the first word that is no option?  Behind it is a command.
 VERBS = {"run": True, "exec": True} | dict.fromkeys(
-    ("ps", "kill", "inspect", "pause", "resume", "stats", "top", "events", "logs", "attach", "wait", "rm"), False
+    ("ps", "kill", "inspect", "pause", "resume", "stats", "top", "events", "update", "logs", "attach", "wait", "rm"),
+    False,
 )
 
 Values = dict[str, object]
@@ -74,7 +75,7 @@ def perform(verb: str, values: Values, operands: list[str], program: str, signal
         from sandbox.cli.kill import kill
 
         return kill(values, operands)
-    if verb in ("stats", "top", "events"):
+    if verb in ("stats", "top", "events", "update"):
         module = __import__(f"sandbox.cli.{verb}", fromlist=[verb])
         status: int = getattr(module, verb)(values, operands)
         return status

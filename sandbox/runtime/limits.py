@@ -10,14 +10,14 @@ import os
 
 import msgspec
 
-from sandbox.errors import ContainerError
+from sandbox.errors import ContainerError, HostError
 from sandbox.kernel import cgroup
 from sandbox.spec.document import decode_leniently
 from sandbox.spec.runtime import CpuResources, MemoryResources, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 _PERIOD = 100_000  # of the kernel, in microseconds
@@ -32,7 +32,62 @@ def change(directory: str, resources: Resources | Mapping[str, Any]) -> None:
     completed = complete(directory, resources)
     _check_usage(directory, completed.memory)
     found = settings(completed, lambda place: f"resources.{place}", bfq=os.path.exists(f"{directory}/io.bfq.weight"))
+    _enable(directory, dict.fromkeys(setting.controller for setting in found if setting.controller))
     cgroup.apply(directory, [str(setting) for setting in found])
+
+
+def _enable(directory: str, controllers: Iterable[str]) -> None:
+    """Have these controllers in the cgroup, where those above it have them, which is ours too.  Raises HostError."""
+    try:
+        there = cgroup.read(directory, "cgroup.controllers").split()
+    except OSError:  # the write will say what is wrong
+        return
+    above = os.path.dirname(directory)
+    for controller in controllers:
+        if controller in there:
+            continue
+        try:
+            cgroup.write(above, "cgroup.subtree_control", f"+{controller}")
+        except OSError as error:
+            from sandbox.kernel.probe.cgroup import why_missing  # late: for a refusal alone
+
+            cause = why_missing(above, [controller])
+            raise HostError(
+                f"the controller {controller} is not delegated to you", cause=cause.why, hint=cause.cure
+            ) from error
+
+
+_ENDLESS = 2**62  # as huge pages have it before anybody has set a limit
+_FILES = {
+    **dict.fromkeys(("memory.max", "memory.high", "memory.swap.max", "pids.max", "io.max"), ("", "max")),
+    **dict.fromkeys(("memory.low", "memory.min", "memory.oom.group"), ("0",)),
+    "cpu.max": ("max 100000",),
+    "cpu.weight": ("100",),
+    "io.weight": ("default 100",),
+    "cpuset.cpus": ("",),
+    "cpuset.mems": ("",),
+}
+
+
+def in_force(directory: str) -> dict[str, str]:
+    """Return the limits that the cgroup has now, whoever has set them: files, and what is not the kernel's default in them."""
+    found = {}
+    sizes = [name for name in _listed(directory) if name.startswith("hugetlb.") and name.endswith(".max")]
+    for name in (*_FILES, *sorted(sizes)):
+        try:
+            value = cgroup.read(directory, name).strip()
+        except OSError:  # no such controller
+            continue
+        if value not in _FILES.get(name, ("max",)) and not (value.isdigit() and int(value) >= _ENDLESS):
+            found[name] = value
+    return found
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:  # it has ended
+        return []
 
 
 def _check_usage(directory: str, memory: MemoryResources | None) -> None:
