@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from needs import CACHE, CHECKOUT, SLOWNESS, own_cgroup, why_not
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ def _take_a_cgroup_apart(worker: str) -> None:
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     _take_a_cgroup_apart(os.environ["PYTEST_XDIST_WORKER"])
+
+if SLOWNESS > 1:
+    # Limits of waiting stand in many tests, and are generous for a machine, but not for an emulated one.
+    _wait, _communicate = subprocess.Popen.wait, subprocess.Popen.communicate
+
+    def _patient_wait(self: subprocess.Popen[Any], timeout: float | None = None) -> int:
+        return _wait(self, timeout and timeout * SLOWNESS)
+
+    def _patient_communicate(self: subprocess.Popen[Any], input: Any = None, timeout: float | None = None) -> Any:  # noqa: A002
+        return _communicate(self, input, timeout and timeout * SLOWNESS)
+
+    subprocess.Popen.wait, subprocess.Popen.communicate = _patient_wait, _patient_communicate  # type: ignore[method-assign]
+    settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25)
+    settings.load_profile("slow")
 
 # Everything that no profile may show; `home` puts the test's secret into each.
 SECRETS = (
@@ -224,7 +239,7 @@ class Sandbox:
         """Run to the end and return status and output; `env` adds to the environment, None removes."""
         process = self.popen(*args, env=env, cwd=cwd, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            stdout, stderr = process.communicate(input, timeout=(timeout or self.timeout) * SLOWNESS)
+            stdout, stderr = process.communicate(input, timeout=timeout or self.timeout)
         except subprocess.TimeoutExpired as error:
             _kill(descendants(process.pid) | {process.pid})
             stdout, stderr = process.communicate()

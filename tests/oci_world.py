@@ -121,7 +121,7 @@ class Runtime:
     name: str
     root: Path
     cwd: Path
-    timeout: float = 20 * SLOWNESS
+    timeout: float = 20
 
     def command(self, *args: str | os.PathLike[str]) -> list[str]:
         return [RUNTIMES[self.name], "--root", str(self.root), *map(str, args)]
@@ -143,7 +143,7 @@ class Runtime:
 
     def wait_stopped(self, container: str = ID) -> None:
         """Wait for the end of a container whose first process may have become a child of ours."""
-        end = time.monotonic() + self.timeout
+        end = time.monotonic() + self.timeout * SLOWNESS
         while self.state(container).get("status") not in (None, "stopped"):
             assert time.monotonic() < end, f"{self.name}: the container does not end"
             reap()

@@ -87,7 +87,7 @@ class Podman:
         """Run to the end; a failure fails the test unless `check` is false."""
         process = self.popen(*args, **({"stdin": subprocess.PIPE} if input is not None else {}), **options)
         try:
-            stdout, stderr = process.communicate(input, timeout=timeout * SLOWNESS)
+            stdout, stderr = process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _kill(descendants(process.pid) | {process.pid})
             stdout, stderr = process.communicate()
