@@ -159,9 +159,21 @@ static int make_cgroup(struct monitor *monitor)
 	return fd;
 }
 
+/* Of a process that has ended systemd makes no scope: what counts is why it has ended, if it has said so. */
+static void hear_first(struct monitor *monitor)
+{
+	struct pollfd event = { .fd = monitor->sync_fd, .events = POLLIN };
+	struct sync_message message;
+
+	if (poll(&event, 1, 0) > 0 && sync_receive(monitor->sync_fd, &message, NULL) > 0 && message.type == SYNC_FAILURE)
+		monitor->failure = message;
+}
+
 static bool make_scope(struct monitor *monitor, int bus_fd)
 {
 	scope_await(monitor, bus_fd);
+	if (monitor->failed)
+		hear_first(monitor);
 	if (!monitor->failed && monitor->container && container_record(monitor->container, monitor->plan, NULL) < 0)
 		monitor_fail(monitor, OP_CONTAINER, "write", "state.json");
 	return !monitor->failed;

@@ -16,7 +16,7 @@ from plan_world import PlanWorld
 
 from sandbox.kernel.manager import NoManager, conversation, find
 from sandbox.plan.inputs import InputKind, Inputs
-from sandbox.plan.ops import Cgroup, Scope
+from sandbox.plan.ops import Cgroup, MapIds, Scope
 
 pytestmark = needs("userns")
 
@@ -210,6 +210,21 @@ def test_what_is_said_has_the_process_in_it(run_plan: PlanWorld, bus: Bus) -> No
     assert len(bus.heard) == len(said.content)
     assert bus.heard[: said.pid_at] == said.content[: said.pid_at]
     assert struct.unpack_from("<I", bus.heard, said.pid_at)[0] > 1
+
+
+def test_of_a_process_that_has_ended_it_is_said_why(run_plan: PlanWorld, bus: Bus) -> None:
+    """systemd makes no scope for it, and that is not the reason."""
+
+    def talk(client: socket.socket) -> None:
+        time.sleep(0.5)
+        client.sendall(GREETING + refused(3, "org.freedesktop.DBus.Error.UnixProcessIdUnknown", "no such process"))
+
+    bus.serve(talk)
+    run_plan.identity = [MapIds(uid_map="0 4294967290 1\n", gid_map="0 4294967290 1\n")]
+    stderr = run_plan.refusal(scope(bus))
+
+    assert "cannot map ids" in stderr
+    assert "no such process" not in stderr
 
 
 def test_nobody_listens(run_plan: PlanWorld, bus: Bus) -> None:
