@@ -48,7 +48,8 @@ def container(case: Case, settings: list[Setting], origin: str) -> list[Step]:
     from sandbox.lower.unit_properties import properties  # late: for engines that use systemd
 
     own = properties(case.spec.annotations)
-    controllers = [setting.controller for setting in settings if setting.controller]
+    # All that there are, as runc has it: an engine counts by them, and changes limits later.
+    controllers = [*(setting.controller for setting in settings if setting.controller), *case.host.controllers]
     description = _plain(f"container {case.call.id or unit}")
     return _steps(case, (unit, "", ""), slice_name, description, own, settings, controllers, origin)
 
