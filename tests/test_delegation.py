@@ -7,41 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kernel.delegation import is_unmanaged, look_at
+from sandbox.kernel.delegation import delegated, is_unmanaged, look_at, unit_of
 from sandbox.plan.inputs import Inputs
 
-MANAGER = "user.slice/user-1000.slice/user@1000.service"
-# Where ours would be, which directories systemd has given away, and whether it is then no business of systemd's.
-PLACES = [
-    ("job/deeper", [], True),
-    ("", [], True),
-    (f"{MANAGER}/app.slice", [MANAGER], False),
-    (MANAGER, [MANAGER], False),
-    (f"{MANAGER}/app.slice/job.service", [MANAGER], False),
-    (f"{MANAGER}/app.slice/job.service", [MANAGER, f"{MANAGER}/app.slice/job.service"], True),
-    (f"{MANAGER}/app.slice/job.service/a/b", [MANAGER, f"{MANAGER}/app.slice/job.service"], True),
-    (f"{MANAGER}/app.slice/job.service/a.service", [f"{MANAGER}/app.slice/job.service"], False),
-    (f"{MANAGER}/app.slice/a", [MANAGER], False),
-    (f"{MANAGER}/given.slice", [f"{MANAGER}/given.slice"], False),
-    ("system.slice/ci.service", ["system.slice/ci.service"], True),
-    ("machine.slice/box.scope/container", [], False),
-]
+MANAGER = "/user.slice/user-1000.slice/user@1000.service"
+# Where ours would be, and whether that is no business of systemd's.
+PLACES = {
+    "/job/deeper": True,
+    "/": True,
+    f"{MANAGER}/app.slice": False,
+    MANAGER: False,
+    f"{MANAGER}/init.scope": True,
+    f"{MANAGER}/app.slice/job.service": True,
+    f"{MANAGER}/app.slice/job.service/a/b": True,
+    f"{MANAGER}/app.slice/job.service/user@1000.service/a": False,
+    f"{MANAGER}/app.slice/a": False,
+    "/user.slice/user-1000.slice": False,
+    "/user.slice/user-1000.slice/session-2.scope": True,
+    "/system.slice/ci.service": True,
+    "/system.slice": False,
+    "/machine.slice/box.scope/container": True,
+}
 
 
-@pytest.mark.parametrize("parent, given, expected", PLACES)
-def test_whose_business_cgroups_are(tmp_path: Path, parent: str, given: list[str], *, expected: bool) -> None:
-    (tmp_path / parent).mkdir(parents=True, exist_ok=True)
-    for path in given:
-        os.setxattr(tmp_path / path, "user.delegate", b"1")
-
-    assert is_unmanaged(str(tmp_path), f"/{parent}") is expected
-
-
-def test_what_was_taken_back_was_not_given(tmp_path: Path) -> None:
-    (tmp_path / "a.service").mkdir()
-    os.setxattr(tmp_path / "a.service", "user.delegate", b"0")
-
-    assert not is_unmanaged(str(tmp_path), "/a.service")
+@pytest.mark.parametrize("parent", PLACES)
+def test_whose_business_cgroups_are(parent: str) -> None:
+    assert is_unmanaged(parent) is PLACES[parent]
 
 
 class Hierarchy:
@@ -91,6 +82,17 @@ def test_what_is_enabled_already_can_be_had_all_the_same(hierarchy: Hierarchy, m
     (hierarchy.root / "a/cgroup.subtree_control").write_text("pids\n")
 
     assert hierarchy.look(monkeypatch)[1:] == (("pids",), f"{hierarchy.root}/a")
+
+
+def test_above_the_unit_nothing_is_ours(hierarchy: Hierarchy) -> None:
+    root = hierarchy.root
+    for path in ("a/x.slice", "a/x.slice/j.service", "a/x.slice/j.service/c"):
+        hierarchy.make(path, "pids")
+    place = "/a/x.slice/j.service"
+
+    assert unit_of(f"{place}/c") == place
+    assert delegated(str(root), f"{place}/c", f"{place}/c/d", Inputs(), unit=place) == (f"{root}{place}", ("pids",))
+    assert delegated(str(root), f"{place}/c", f"{place}/c/d", Inputs()) == (f"{root}/a", ("memory", "pids"))
 
 
 def test_or_where_that_is_anothers_to_say(hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Which part of the cgroup v2 hierarchy is the caller's: cgroups(7), "Cgroups delegation".
 
-What systemd has given away it marks by an extended attribute, https://systemd.io/CGROUP_DELEGATION; where it has marked
-nothing, the units are its own, whoever owns their directories.
+The rules of who may make what are systemd's, https://systemd.io/CGROUP_DELEGATION.  A user's manager does not mark what it has
+delegated, as the system's does (by the extended attribute user.delegate): it is told by where we are.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 USUAL_MOUNT = "/sys/fs/cgroup"
 
 
-def look_at(parent: str, own: str, inputs: Inputs) -> dict[str, Any]:
+def look_at(parent: str, own: str, inputs: Inputs, *, unit: str = "") -> dict[str, Any]:
     """Return the facts cgroup, cgroup_root, cgroup_top, controllers, offered, obstacle and bfq of
     `sandbox.lower.host.Host`.
 
-    `own` is the cgroup that we are in, `parent` (`sandbox.lower.cgroup.parent`) that in which the container's is to be.
+    `own` is the cgroup that we are in, `parent` (`sandbox.lower.cgroup.parent`) that in which the container's is to be;
+    nothing above `unit` is ours.
     """
     root = mount_point()
-    top, offered = delegated(root, parent, own, inputs) if root and own and parent else ("", ())
+    top, offered = delegated(root, parent, own, inputs, unit=unit) if root and own and parent else ("", ())
     controllers, obstacle = _usable(f"{root}{parent}".rstrip("/"), top, offered)
     return {
         "cgroup": own,
@@ -47,7 +48,7 @@ def look_around(parent_of: Callable[[str], str], inputs: Inputs, *, detached: bo
     """
     own = inputs.own_cgroup()
     parent = parent_of(own)
-    facts = look_at(parent, own, inputs)
+    facts = look_at(parent, own, inputs, unit=unit_of(parent))
     root, top = facts["cgroup_root"], facts["cgroup_top"]
     directory = f"{root}{own}".rstrip("/")
     if top:
@@ -56,7 +57,7 @@ def look_around(parent_of: Callable[[str], str], inputs: Inputs, *, detached: bo
         inputs.awaited(facts["obstacle"])  # gone as soon as a process is: nothing is kept
     # A cgroup beside ours has the files that ours has.
     enabled = inputs.words(f"{directory}/cgroup.controllers").split() if root and own not in ("", "/") else []
-    unmanaged = bool(top) and is_unmanaged(root, parent)
+    unmanaged = bool(top) and is_unmanaged(parent)
     if detached or not unmanaged:
         facts |= look_at_manager(root, inputs)
         if facts["bus"]:
@@ -97,28 +98,22 @@ def look_at_manager(root: str, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def is_unmanaged(root: str, parent: str) -> bool:
-    """Is it not systemd's business which cgroups there are in `parent`?
+def is_unmanaged(parent: str) -> bool:
+    """Is it not systemd's business which cgroups there are in `parent`, in which our own is?
 
-    So it is in what was delegated to a unit; and where no unit is in sight.  The user manager has its part delegated, too,
-    and manages it.
+    So it is where no unit is in sight, and within one: systemd lets a unit be divided if it was delegated, and else has its
+    processes in the unit's own cgroup, whose parent is a slice.  Slices are systemd's, and so is the user manager's own
+    unit, though that is delegated, too.
     """
-    parts = [part for part in parent.split("/") if part]
-    while parts:
-        name = parts[-1]
-        if _is_delegated("/".join([root, *parts])):
-            return not (name.endswith(".slice") or (name.startswith("user@") and name.endswith(".service")))
-        if name.endswith((".slice", ".service", ".scope")):
-            return False
-        parts.pop()
-    return True
+    name = unit_of(parent).rpartition("/")[2]
+    return not name or not (name.endswith(".slice") or name.startswith("user@"))
 
 
-def _is_delegated(path: str) -> bool:
-    try:
-        return os.getxattr(path, "user.delegate") == b"1"
-    except OSError:
-        return False
+def unit_of(path: str) -> str:
+    """Return the cgroup of the innermost unit that the cgroup `path` is, or lies in; "" where none is in sight."""
+    while path and not path.endswith((".service", ".scope", ".slice")):
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _usable(parent: str, top: str, offered: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
@@ -178,14 +173,14 @@ def mount_point() -> str:
     return ""
 
 
-def delegated(root: str, parent: str, own: str, inputs: Inputs) -> tuple[str, tuple[str, ...]]:
+def delegated(root: str, parent: str, own: str, inputs: Inputs, *, unit: str = "") -> tuple[str, tuple[str, ...]]:
     """Return the directory nearest to `root` (the mount point), on the way to the cgroup `parent`, in which we may make
     cgroups and move ourselves there; and the controllers that can be enabled below it.
 
     ("", ()) where there is none: a process is moved only below a cgroup that is the mover's and that it is in itself.
     """
-    path = root
-    waiting = [part for part in parent.split("/") if part][::-1]
+    path = f"{root}{unit}"
+    waiting = [part for part in parent[len(unit) :].split("/") if part][::-1]
     while not (os.access(path, os.W_OK | os.X_OK) and os.access(f"{path}/cgroup.procs", os.W_OK)):
         if not waiting:
             return "", ()
