@@ -125,7 +125,6 @@ def test_a_limit_of_processes_that_was_reached_is_counted(sandbox: Sandbox, proj
 
 def test_who_reached_the_limit_is_named_and_all_ends(limited: Sandbox, out: Path) -> None:
     process, cgroup = start(limited, f"sleep 100 & {HOG}; echo went on >&2", "--report", out)
-    (cgroup / "memory.oom.group").write_text("1")
     status, stderr = finish(process)
     report = read(out)
 
@@ -141,8 +140,7 @@ def test_who_reached_the_limit_is_named_and_all_ends(limited: Sandbox, out: Path
 
 
 def test_one_alone_is_killed_and_the_run_goes_on(limited: Sandbox, out: Path) -> None:
-    process, cgroup = start(limited, f"{HOG}; echo went on >&2; exit 3", "--report", out)
-    (cgroup / "memory.oom.group").write_text("0")
+    process, _ = start(limited, f"{HOG}; echo went on >&2; exit 3", "--no-oom-group", "--report", out)
     status, stderr = finish(process)
     oom = read(out).exit.oom
 
@@ -154,8 +152,7 @@ def test_one_alone_is_killed_and_the_run_goes_on(limited: Sandbox, out: Path) ->
 
 def test_among_equals_nobody_is_named(limited: Sandbox) -> None:
     """Each of them may be the one; three grow at once."""
-    process, cgroup = start(limited, f"({HOG}) & ({HOG}) & ({HOG}) & wait")
-    (cgroup / "memory.oom.group").write_text("1")
+    process, _ = start(limited, f"({HOG}) & ({HOG}) & ({HOG}) & wait")
     status, stderr = finish(process)
 
     assert status == 137
@@ -166,8 +163,7 @@ def test_a_name_is_no_command_to_the_terminal(limited: Sandbox, project: Path, o
     name = b"\x1b[31m\xff\xc2\x9b\n\\x"
     (project / "hog").symlink_to("/usr/bin/tail")
     os.symlink(b"/usr/bin/tail", os.fsencode(project) + b"/" + name)
-    process, cgroup = start(limited, "head -c 300M /dev/zero | ./*31m* -n 1", "--report", out)
-    (cgroup / "memory.oom.group").write_text("1")
+    process, _ = start(limited, "head -c 300M /dev/zero | ./*31m* -n 1", "--report", out)
     status, stderr = finish(process)
 
     assert status == 137
@@ -177,10 +173,9 @@ def test_a_name_is_no_command_to_the_terminal(limited: Sandbox, project: Path, o
     assert oom.name == "\x1b[31m\ufffd\x9b\\n\\\\x"
 
 
-@pytest.mark.parametrize("group", ["0", "1"])
+@pytest.mark.parametrize("group", ["--no-oom-group", "--oom-group"])
 def test_a_command_that_came_in_later(limited: Sandbox, group: str) -> None:
-    process, cgroup = start(limited, "true")
-    (cgroup / "memory.oom.group").write_text(group)
+    process, _ = start(limited, "true", group)
     joined = limited("exec", "job", "sh", "-c", f"exec 2>/dev/null; {HOG}; kill -9 $$")
     status, stderr = finish(process)
 
@@ -188,11 +183,11 @@ def test_a_command_that_came_in_later(limited: Sandbox, group: str) -> None:
     line = REACHED + r"( by tail \(pid \d+ inside\))?\n"
     assert re.fullmatch(line, joined.stderr), joined.stderr
     assert re.fullmatch(line, stderr), stderr
-    assert status == (137 if group == "1" else 0)
+    assert status == (137 if group == "--oom-group" else 0)
 
 
 def test_a_limit_that_was_set_inside(limited: Sandbox, out: Path) -> None:
-    process, cgroup = start(limited, f"{HOG}; exit 3", "--report", out)
+    process, cgroup = start(limited, f"{HOG}; exit 3", "--no-oom-group", "--report", out)
     leaf = cgroup / "leaf"
     leaf.mkdir()
     for pid in (cgroup / "cgroup.procs").read_text().split():
@@ -247,3 +242,29 @@ def test_one_who_stays_below_it_hears_nothing(limited: Sandbox, out: Path) -> No
 
     assert (result.returncode, result.stderr) == (0, "")
     assert read(out).exit.oom is None
+
+
+def test_a_page_of_all_that(limited: Sandbox, out: Path) -> None:
+    page = out.with_suffix(".html")
+    process, _ = start(limited, f"sleep 1; {HOG}", "--report", page, "--report", out)
+    status, _ = finish(process)
+    text, samples = page.read_text(), read(out).samples
+
+    assert status == 137
+    assert "Out of memory: the sandbox&#x27;s limit of 64 MiB was reached by tail" in text
+    assert text.count("<figure") == 4
+    assert "Not shown" not in text
+    assert samples
+    memory = [value for value in samples.memory if value is not None]
+    assert len(memory) == len(samples.time)
+    assert LIMIT // 2 < max(memory) <= LIMIT
+
+
+def test_a_detached_one_has_it_in_its_result(limited: Sandbox) -> None:
+    limited("run", "-d", "--name", "job", "-p", "./p.toml", "sh", "-c", HOG, check=True)
+    waited = limited("wait", "job")
+    shown = msgspec.json.decode(limited("inspect", "job", check=True).stdout)
+    limited("rm", "job", check=True)
+
+    assert waited.stdout.split()[-1] == "137" or waited.returncode == 137
+    assert '"oom":{"limit":"own"' in msgspec.json.encode(shown).decode()
