@@ -46,7 +46,7 @@ static const char *field(const char *text, const char *name)
 {
 	size_t length = strlen(name);
 
-	for (; text; text = strchr(text, '\n'), text += text != NULL)
+	for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
 		if (!strncmp(text, name, length))
 			return text + length + strspn(text + length, "\t ");
 	return NULL;

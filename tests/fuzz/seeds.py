@@ -102,6 +102,19 @@ def main() -> None:
         },
     )
     write(
+        top / "figures",
+        {
+            "plain": words("123\n", ""),
+            "max": words("max\n", ""),
+            "events": words("low 0\nmax 36\noom 1\noom_kill 5\n", "oom"),
+            "pressure": words("some avg10=0.00 total=12\nfull avg10=0.00 total=3\n", "full", "total"),
+            "io": words("8:0 rbytes=1 wbytes=2\n8:16 rbytes=9223372036854775807 wbytes=x\n7:0\n", "8:0", "rbytes"),
+            "status": words(
+                "Name:\ta\\nb\x1b\nNSpid:\t512\t17\nVmRSS:\t  12 kB\nVmPTE:\t 4 kB\nShdPnd:\t0000000000000100\n"
+            ),
+        },
+    )
+    write(
         top / "readiness",
         {
             "usual": b"READY=1\nSTATUS=up \xc3\xa4\x1b[m\xc2\x9b\nERRNO=2\nMAINPID=1\nWATCHDOG=1\nRELOADING=1\nMONOTONIC_USEC=5",
