@@ -286,6 +286,24 @@ def test_events_of_the_api(sandbox: Sandbox, start: Start) -> None:
         container.usage()
 
 
+@needs("cgroup2")
+def test_of_a_detached_one_its_status_is_told_and_then_that_it_has_ended(sandbox: Sandbox, project: Path) -> None:
+    sandbox("run", "--detach", "--name", "web", "sh", "-c", "while ! [ -e go ]; do sleep 0.1; done; exit 7", check=True)
+    try:
+        process = sandbox.popen("events", "--interval", "1m", "web")
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["type"] == "started"
+        assert stats(sandbox)["web"]["memoryPressure"] is not None
+        (project / "go").touch()
+        rest, _ = process.communicate(timeout=20)
+        assert [(event["type"], event["status"]) for event in map(json.loads, rest.splitlines())] == [("ended", 7)]
+        for words in (["stats"], ["top"], ["events"], ["pause"], ["resume"], ["update", "--pids", "3"]):
+            assert sandbox(*words, "web").stderr == "sandbox: web has ended\n  hint: see what runs: sandbox ps\n"
+        assert stats(sandbox) == {}
+    finally:
+        sandbox("rm", "--force", "web")
+
+
 # --- words ---
 
 

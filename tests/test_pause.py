@@ -48,7 +48,18 @@ def stands(project: Path) -> bool:
     return before == content(project)
 
 
-@pytest.mark.parametrize("options", [(), ("--no-init",), ("--timeout", "1h")], ids=["init", "no init", "timeout"])
+CGROUP = pytest.param(("--report", "report.json"), marks=needs("cgroup2"), id="cgroup")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="init"),
+        pytest.param(("--no-init",), id="no init"),
+        pytest.param(("--timeout", "1h"), id="timeout"),
+        CGROUP,
+    ],
+)
 def test_everything_inside_stands_and_goes_on(
     sandbox: Sandbox, project: Path, start: Start, options: tuple[str, ...]
 ) -> None:
@@ -88,7 +99,7 @@ def test_what_was_started_by_exec_stands_too(sandbox: Sandbox, project: Path, st
     assert stands(project)
 
 
-@pytest.mark.parametrize("options", [(), ("--no-init",)], ids=["init", "no init"])
+@pytest.mark.parametrize("options", [pytest.param((), id="init"), pytest.param(("--no-init",), id="no init"), CGROUP])
 def test_kill_ends_one_that_is_paused(sandbox: Sandbox, start: Start, options: tuple[str, ...]) -> None:
     process = start("web", *options)
     sandbox("pause", "web", check=True)

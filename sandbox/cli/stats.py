@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from sandbox.cli.each import ended
 from sandbox.cli.tables import Column, fit, show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import ContainerError, InvalidId, UsageError
@@ -122,7 +123,9 @@ class Board:
             found = []
             for name in names:
                 place, record = find(self._parent, name)
-                place.close()
+                with place:
+                    if place.status(record) == Status.STOPPED:
+                        raise ended(record.id)
                 found.append(record)
             self._named = list(dict.fromkeys(record.id for record in found))
             self._started = {(record.id, record.created) for record in found}

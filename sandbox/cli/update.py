@@ -14,6 +14,7 @@ from sandbox.profile.load import load
 from sandbox.profile.paths import Vocabulary
 from sandbox.profile.resources import shared
 from sandbox.quantities import size
+from sandbox.runtime.state import Status
 from sandbox.spec.runtime import Resources
 
 TYPE_CHECKING = False
@@ -66,6 +67,8 @@ def _resources(values: Values) -> Resources:
 
 def _change(container: Container, resources: Resources) -> None:
     try:
+        if container.status() == Status.STOPPED:
+            raise ended(container.id)
         directory = container.cgroup
         if not directory:
             raise HostError(
