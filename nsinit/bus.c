@@ -17,6 +17,8 @@
 
 #define LINE_MAX_SIZE 1024
 #define LOOK_MS 100
+#define CONNECT_TRIES 500
+#define CONNECT_LOOK_MS 10
 
 enum { METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4 };
 enum { FIELD_MEMBER = 3, FIELD_ERROR_NAME = 4, FIELD_REPLY_SERIAL = 5, FIELD_OF_SIGNATURE = 8 };
@@ -248,11 +250,15 @@ int bus_connect(const char *path)
 		return -1;
 	}
 	strcpy(address.sun_path, path);
-	/* EAGAIN: so many wait for the bus that no more can. */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+	for (int tries = 0; fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0; tries++) {
 		int error = errno;
 
+		/* So many wait for the bus that no more can, yet. */
+		if (error == EAGAIN && tries < CONNECT_TRIES) {
+			poll(NULL, 0, CONNECT_LOOK_MS);
+			continue;
+		}
 		close(fd);
 		errno = error;
 		return -1;

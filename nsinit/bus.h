@@ -24,7 +24,7 @@ struct bus_talk {
 /* Take what is whole of the `size` bytes at `data`; `*taken` are done with. */
 enum bus_result bus_take(struct bus_talk *talk, const uint8_t *data, size_t size, size_t *taken);
 
-/* A connection to the socket `path`, without waiting; -1. */
+/* A connection to the socket `path`; -1. */
 int bus_connect(const char *path);
 
 /* Read until there is a result, for `milliseconds` at most.  -1: errno says why not (EPROTO, ETIMEDOUT, EPIPE: it has hung

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -225,6 +226,37 @@ def test_of_a_process_that_has_ended_it_is_said_why(run_plan: PlanWorld, bus: Bu
 
     assert "cannot map ids" in stderr
     assert "no such process" not in stderr
+
+
+def test_of_many_who_come_at_once_each_has_its_turn(run_plan: PlanWorld, runtime_dir: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(str(runtime_dir / "fake"))
+        server.listen(0)
+        waiting = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
+        for client in waiting:
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(str(runtime_dir / "fake"))
+
+        def serve() -> None:
+            time.sleep(0.5)
+            for _ in range(2):
+                client = server.accept()[0]
+                client.sendall(b"REJECTED EXTERNAL\r\n")
+                stack.callback(client.close)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        said = conversation(("box.scope", "", ""), [("Delegate", ("b", True))], with_monitor=False)
+        operation = Scope(
+            address=str(runtime_dir / "fake"), unit="box.scope", conversation=said.content, serial=said.serial,
+            pid_at=said.pid_at, root="/sys/fs/cgroup",
+        )  # fmt: skip
+        stderr = run_plan.refusal([operation])
+        thread.join(5)
+
+    assert "the bus does not know us" in stderr
 
 
 def test_nobody_listens(run_plan: PlanWorld, bus: Bus) -> None:
