@@ -278,5 +278,6 @@ int keeper_run(struct monitor *monitor)
 		monitor_fail(monitor, OP_KEEP, "init", "exited");
 		message = monitor->failure;
 	}
-	return python_explain(monitor->self, monitor->plan_fd, &message, report_fd, -1, monitor->command);
+	report_prepare(monitor); /* for the page: nothing has run that could have led it elsewhere */
+	return python_explain(monitor->self, monitor->plan_fd, &message, report_fd, monitor->report.page.directory_fd, monitor->command);
 }

@@ -249,6 +249,28 @@ def test_a_command_that_is_not_there(sandbox: Sandbox, out: Path) -> None:
     assert report.error.message in Outline(out.read_text()).text
 
 
+@needs("userns")
+def test_of_a_detached_run(sandbox: Sandbox, out: Path) -> None:
+    sandbox("run", "-d", "--name", "job", "--report", out, "sh", "-c", "sleep 0.5; exit 4", check=True)
+    assert sandbox("wait", "job").stdout == "4\n"
+    end = time.monotonic() + 30
+    while not out.exists():  # which is drawn when it has ended
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    sandbox("rm", "job", check=True)
+
+    assert data(out).exit == Exit(4, 4)
+
+
+@needs("userns")
+def test_of_a_detached_run_that_did_not_start(sandbox: Sandbox, out: Path, tmp_path: Path) -> None:
+    options = ("--report", out, "--report", tmp_path / "report.json")
+    assert sandbox("run", "-d", *options, "nosuchcommand").returncode == 127
+
+    assert data(out).error
+    assert data(out) == msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report)
+
+
 def test_a_profile_that_cannot_be(sandbox: Sandbox, out: Path, tmp_path: Path) -> None:
     options = ("--report", out, "--report", tmp_path / "report.json")
     assert sandbox("run", *options, "--read", "/nosuch", "true").returncode == 125
