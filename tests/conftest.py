@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import patience
 import pytest
-from hypothesis import HealthCheck, settings
-from needs import CACHE, CHECKOUT, SLOWNESS, own_cgroup, why_not
+from needs import CACHE, CHECKOUT, OF_THE_GUEST, SLOWNESS, own_cgroup, why_not
 
 if TYPE_CHECKING:
     from plan_world import PlanWorld
@@ -55,18 +55,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     _take_a_cgroup_apart(os.environ["PYTEST_XDIST_WORKER"])
 
 if SLOWNESS > 1:
-    # Limits of waiting stand in many tests, and are generous for a machine, but not for an emulated one.
-    _wait, _communicate = subprocess.Popen.wait, subprocess.Popen.communicate
-
-    def _patient_wait(self: subprocess.Popen[Any], timeout: float | None = None) -> int:
-        return _wait(self, timeout and timeout * SLOWNESS)
-
-    def _patient_communicate(self: subprocess.Popen[Any], input: Any = None, timeout: float | None = None) -> Any:  # noqa: A002
-        return _communicate(self, input, timeout and timeout * SLOWNESS)
-
-    subprocess.Popen.wait, subprocess.Popen.communicate = _patient_wait, _patient_communicate  # type: ignore[method-assign]
-    settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25)
-    settings.load_profile("slow")
+    patience.have()
 
 # Everything that no profile may show; `home` puts the test's secret into each.
 SECRETS = (
@@ -97,6 +86,14 @@ SECRETS = (
 
 
 # --- skips ---
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to the guest, which runs all of them (thinned.py), what only the guest can be asked for."""
+    absent = {fact for fact in OF_THE_GUEST if not os.environ.get("SANDBOX_GUEST") and why_not(fact)}
+    wanted = [{fact for mark in item.iter_markers("needs") for fact in mark.args} for item in items]
+    config.hook.pytest_deselected(items=[item for item, facts in zip(items, wanted, strict=True) if absent & facts])
+    items[:] = [item for item, facts in zip(items, wanted, strict=True) if not absent & facts]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -24,6 +24,8 @@ needs = pytest.mark.needs
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".cache"
+# Facts of which the machine of the other tests has nothing: who needs one is tested in the guest.
+OF_THE_GUEST = {"cgroup_cpu", "cgroup_memory", "cgroup_pids"}
 # By how much more waiting has to be endured on an emulated machine (tests/guest).
 SLOWNESS = 5 if os.environ.get("SANDBOX_GUEST") else 1
 

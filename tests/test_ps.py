@@ -45,7 +45,8 @@ def start(sandbox: Sandbox, project: Path) -> Iterator[Callable[..., subprocess.
     def start(name: str, *options: str, command: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         started.add(name)
         process = sandbox.popen(
-            "run", "--name", name, *options, *(command or ("sh", "-c", f"echo > {name}.up; exec sleep 1000"))
+            *("run", "--name", name, *options, *(command or ("sh", "-c", f"echo > {name}.up; exec sleep 1000"))),
+            process_group=0,  # as a shell's job: nobody is stopped in a group that has no parent in its session
         )
         processes.append(process)
         wait_for(lambda: (project / f"{name}.up").exists() or process.poll() is not None)

@@ -13,9 +13,10 @@ import zlib
 from itertools import groupby
 
 import pytest
+from needs import OF_THE_GUEST
 
-# Facts of tests/needs.py which the machine of the other tests has not, or only an imitation of.
-OF_THE_GUEST = {"cgroup_cpu", "cgroup_memory", "cgroup_pids", "user_manager"}
+# The user manager of the other tests is one of their own.
+WANTED = OF_THE_GUEST | {"user_manager"}
 
 
 def _checksum(item: pytest.Item) -> int:
@@ -23,7 +24,7 @@ def _checksum(item: pytest.Item) -> int:
 
 
 def _needs_the_guest(item: pytest.Item) -> bool:
-    return any(fact in OF_THE_GUEST for marker in item.iter_markers("needs") for fact in marker.args)
+    return any(fact in WANTED for marker in item.iter_markers("needs") for fact in marker.args)
 
 
 @pytest.hookimpl(trylast=True)
