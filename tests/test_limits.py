@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from cgroup_world import Nested, beside, nested
 from conftest import Sandbox
 from needs import needs
+from user_manager_world import running
 
 from sandbox.plan.encode import Plan, decode, encode
 from sandbox.plan.inputs import Input, InputKind
@@ -303,3 +305,27 @@ def test_of_huge_pages_those_that_are_reserved_count_too(sandbox: Sandbox) -> No
     else:  # systemd has it, and gives it to nobody
         why = "warning: --hugepages 2MB:6M: is not in force: the controller hugetlb is not delegated to you\n"
         assert why in result.stderr
+
+
+@needs("user_manager")
+def test_within_a_unit_that_was_delegated_it_is_beside_ours(sandbox: Sandbox, project: Path, runtime_dir: Path) -> None:
+    script = (
+        "own=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); mkdir $own/main; echo $$ >$own/main/cgroup.procs;"
+        f' echo $own >where; exec "{sandbox.binary}" run --name within --report r.json sh -c "echo >ready; sleep 2"'
+    )
+    with running(runtime_dir) as manager:
+        settings = [f"{name}={value}" for name, value in sandbox.environment.items()]
+        process = subprocess.Popen(
+            ["systemd-run", "--user", "--scope", "-q", "-p", "Delegate=yes", "env", *settings, "sh", "-c", script],
+            cwd=project,
+            env={**os.environ, **manager.environment},
+        )
+        while not (project / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        record = json.loads((runtime_dir / "sandbox/containers/within/state.json").read_text())
+        units = manager.units("sandbox-within.scope")
+        assert process.wait(60) == 0
+
+    assert record["cgroup"] == f"{(project / 'where').read_text().strip()}/sandbox-within"
+    assert units == []
