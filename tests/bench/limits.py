@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from bench import BINARY, Contender, Group, Target
 from podman import command, prepare
 
+# A scope is asked for where the user's manager listens, not in the bench's own place.
+MANAGERS = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 OPTIONS = ("--memory", "512M", "--pids", "100", "--cpus", "1")
 RESOURCES = {"memory": {"limit": 512 << 20}, "pids": {"limit": 100}, "cpu": {"quota": 100_000, "period": 100_000}}
 UNIT = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--")
@@ -31,15 +34,13 @@ LABELS = {
 
 def starts(work: Path) -> Group:
     """Give the group `limits`."""
-    # A scope is asked for where the user's manager listens.
-    os.environ["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
+    os.environ["XDG_RUNTIME_DIR"] = MANAGERS
     bundle = work / "bundle"
     subprocess.run([BINARY, "spec", "-p", "build", "--output", bundle, "--", "true"], check=True)
     document = json.loads((bundle / "config.json").read_text())
     document["linux"]["resources"] = {**document["linux"].get("resources", {}), **RESOURCES}
     (bundle / "config.json").write_text(json.dumps(document))
-    place = work / "podman"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix="sbx-", dir="/var/tmp"))  # podman wants a short name
     podman = prepare(place, Path(os.environ["XDG_RUNTIME_DIR"]))
     podman.environment |= {"DBUS_SESSION_BUS_ADDRESS": os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")}
     asked = [
