@@ -6,6 +6,7 @@ A browser without a network loads it; what it draws is looked at by its pixels.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import stat
@@ -15,6 +16,7 @@ import time
 import zlib
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,9 @@ from conftest import Sandbox
 from needs import needs, own_cgroup
 
 from sandbox.cli.page import outcome, page
+from sandbox.plan.encode import Plan, decode, encode
+from sandbox.plan.ops import Samples as SamplesOp
+from sandbox.plan.ops import Step
 from sandbox.runtime.report import (
     Cgroup,
     Cpu,
@@ -237,6 +242,37 @@ def test_samples(sandbox: Sandbox, out: Path) -> None:
     assert cpu == sorted(cpu)
     assert len(cpu) == len(samples.time)
     assert cpu[-1] > cpu[0]
+
+
+@needs("userns", "cgroup2")
+def test_samples_of_a_long_run_are_bounded(sandbox: Sandbox, out: Path, runtime_dir: Path) -> None:
+    """Of all of it, twice as far apart each time that there is no more room."""
+    sandbox("run", "--report", out, "true", check=True)
+    (kept,) = runtime_dir.glob("sandbox/plans/*.plan")
+    plan = decode(kept.read_bytes())
+    steps = [
+        Step(SamplesOp(interval=5, most=16, path=step.op.path, failure=step.op.failure), step.origin, step.flags)
+        if isinstance(step.op, SamplesOp)
+        else step
+        for step in plan.steps
+    ]
+    descriptor = os.memfd_create("plan")
+    os.write(descriptor, encode(Plan(plan.key, plan.inputs, tuple(steps))))
+    subprocess.run(
+        ["sandbox-plan", str(descriptor), "0", "sleep", "1.5"],
+        executable=sandbox.binary,
+        env=sandbox.environment,
+        cwd=sandbox.cwd,
+        pass_fds=[descriptor],
+        check=True,
+    )
+    os.close(descriptor)
+    times = data(out).samples.time
+
+    assert 5 <= len(times) <= 16
+    assert times[0] < 0.3
+    assert times[-1] > 1.4
+    assert max(later - earlier for earlier, later in pairwise(times)) < 0.6
 
 
 @needs("userns")
