@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BINARY
-from podman_world import Podman, engine, wait_until
+from podman_world import wait_until
+from test_podman_systemd import FOREVER, Systemd, podman, storage
 from test_scope import Caller, caller
 from user_manager_world import UserManager
 
-__all__ = ["caller"]  # a fixture
+__all__ = ["caller", "podman", "storage"]  # fixtures
 
 PROFILE = """extends = "build"
 [limits]
@@ -79,39 +78,7 @@ def test_without_anything_of_the_session_in_the_environment(
 # --- podman ---
 
 
-@pytest.fixture(scope="module")
-def storage() -> Iterator[Podman]:
-    with engine() as podman:
-        yield podman
-
-
-@pytest.fixture(params=["crun", "sandbox-oci"])
-def podman(request: pytest.FixtureRequest, storage: Podman) -> Iterator[Podman]:
-    """podman, whose cgroups systemd makes."""
-    storage.runtime = request.param
-    storage.environment["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path=/run/user/{os.getuid()}/bus"
-    yield Systemd(storage.place, storage.environment, storage.runtime)
-    storage.close()
-
-
-class Systemd(Podman):
-    def command(self, *args: str | os.PathLike[str]) -> list[str]:
-        program, *words = super().command(*args)
-        return [program, "--cgroup-manager=systemd", *words]
-
-
-FOREVER = "trap 'exit 0' TERM; while :; do usleep 200000; done"
-
-
-def scope_of(podman: Podman, name: str = "c") -> Path:
-    """Return the cgroup of a container's scope, by what the process says."""
-    pid = podman.inspect(name)["State"]["Pid"]
-    line = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
-    path = Path("/sys/fs/cgroup") / line[3:].lstrip("/")
-    return path.parent if path.name == "container" else path
-
-
-def test_podman_runs_a_container_in_a_scope(podman: Podman) -> None:
+def test_podman_runs_a_container_in_a_scope(podman: Systemd) -> None:
     result = podman.run(
         "--memory=64m",
         "--pids-limit=30",
@@ -121,9 +88,9 @@ def test_podman_runs_a_container_in_a_scope(podman: Podman) -> None:
     assert result.stdout.split() == ["0::/", str(64 << 20), "30"]
 
 
-def test_podman_changes_watches_and_stops_it(podman: Podman) -> None:
+def test_podman_changes_watches_and_stops_it(podman: Systemd) -> None:
     podman.start("--memory=64m", script=FOREVER)
-    directory = scope_of(podman)
+    directory = podman.directory()
     joined = podman("exec", "c", "cat", "/proc/self/cgroup").stdout
     stats = json.loads(podman("stats", "--no-stream", "--format=json", "c").stdout)
     podman("update", "--memory=80m", "c")
@@ -143,7 +110,7 @@ def test_podman_changes_watches_and_stops_it(podman: Podman) -> None:
     wait_until(lambda: not directory.exists(), f"the end of {directory}")
 
 
-def test_podman_limits_a_pod(podman: Podman) -> None:
+def test_podman_limits_a_pod(podman: Systemd) -> None:
     podman("pod", "create", "--name=p", "--memory=128m", "--infra=false", check=False)
     result = podman(
         "run", "--rm", "--pod=p", "--memory=64m", "busybox", "cat", "/sys/fs/cgroup/memory.max", check=False
@@ -151,11 +118,3 @@ def test_podman_limits_a_pod(podman: Podman) -> None:
     podman("pod", "rm", "--force", "p")
 
     assert result.stdout.strip() == str(64 << 20), result.stderr
-
-
-def test_no_unit_is_left_of_all_that() -> None:
-    listing = subprocess.run(
-        ["systemctl", "--user", "--failed", "--no-legend", "--plain"], capture_output=True, text=True, check=True
-    )
-    assert BINARY.exists()
-    assert "libpod" not in listing.stdout, listing.stdout
