@@ -82,6 +82,14 @@ def is_frozen(directory: str) -> bool:
     return bool(directory) and table(directory, "cgroup.events").get("frozen") == 1
 
 
+def is_to_stand(directory: str) -> bool:
+    """Was it told to freeze?  Whether everything stands differs from that while one that was killed is on its way out."""
+    try:
+        return bool(directory) and read(directory, "cgroup.freeze").startswith("1")
+    except OSError:
+        return False
+
+
 def _open(name: str, above: int | None = None) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
 

@@ -64,7 +64,8 @@ def release(record: Record) -> None:
 
     Raises ProcessLookupError where it has ended meanwhile.
     """
-    if cgroup.is_frozen(record.cgroup):
+    # What was killed just now leaves the others standing, while `frozen` says for a moment that not all do.
+    if cgroup.is_to_stand(record.cgroup) or cgroup.is_frozen(record.cgroup):
         try:
             cgroup.freeze(record.cgroup, frozen=False)
         except HostError:
