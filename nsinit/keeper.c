@@ -271,6 +271,8 @@ int keeper_run(struct monitor *monitor)
 	int received = sync_receive(pair[0], &message, &report_fd);
 	if (received > 0 && message.type == SYNC_READY)
 		return say_id(message.subject);
+	if (received < 0) /* nobody would hear from it */
+		kill(child, SIGKILL);
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (received <= 0) { /* it was killed, and with it all that it had started */

@@ -41,6 +41,9 @@ def parse_verb(verb: str, words: Sequence[str]) -> tuple[Values, list[str]] | No
             return None
         name, attached, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
         option = spelled.get(name)
+        if option is not None and attached and not option.metavar and not word.startswith("--"):
+            waiting.insert(0, f"-{attached}")  # as podman's users write: -af
+            attached = ""
         if option is None or (attached and not option.metavar):
             raise not_understood(name, spelled, f"sandbox {verb}")
         if not option.metavar:

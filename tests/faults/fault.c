@@ -10,7 +10,7 @@
  * FD is a SEQPACKET socket.  It is told of the call that goes wrong, or of all: `ROLE NUMBER CALL OPERATION`, where OPERATION
  * is the place in the plan, or -1.  The end of file there means that no process of ours is left.
  *
- * Roles: `monitor`; `child`, what it forks; `entering`, its clone, until our image is executed; `between`, which joins
+ * Roles: `monitor`; `child`, what it forks; `keeper`, of which that becomes one, from its setsid(2) on; `entering`, its clone, until our image is executed; `between`, which joins
  * namespaces; `first`, the first process; `command`, what that forks to become the command. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -95,7 +95,7 @@ static void be_born(const char *call)
 	if (!strcmp(call, "fork"))
 		become(!strcmp(fault.role, "first") ? "command" : "child");
 	else
-		become(!strcmp(fault.role, "monitor") ? "entering" : "first");
+		become(!strcmp(fault.role, "monitor") || !strcmp(fault.role, "keeper") ? "entering" : "first");
 }
 
 static void *failed(const char *call)
@@ -107,6 +107,11 @@ static void *failed(const char *call)
 	void *wrap_##name(long a, long b, long c, long d, long e, long f, long g) __asm__("__wrap_" #name);         \
 	void *wrap_##name(long a, long b, long c, long d, long e, long f, long g)                                   \
 	{                                                                                                           \
+		if (!strcmp(#name, "setsid") && !strcmp(fault.role, "child"))                                       \
+			become("keeper");                                                                           \
+		/* A keeper lets go of all descriptors that it does not know. */                                    \
+		if (!strcmp(#name, "syscall") && a == SYS_close_range && b < NOTES_FROM && c >= NOTES_FROM)         \
+			c = NOTES_FROM - 1;                                                                         \
 		int before = errno, error = strike(#name);                                                          \
 		bool within = fault.within;                                                                         \
                                                                                                                     \
