@@ -247,12 +247,24 @@ def test_who_runs_is_not_replaced(detached: Detached) -> None:
     assert detached.inspect(ONE)["status"] == "running"
 
 
-def test_rm_at_the_start_keeps_nothing(detached: Detached) -> None:
-    name = detached("--rm", "sh", "-c", "sleep 0.5; exit 7")
+def test_rm_at_the_start_keeps_nothing(detached: Detached, project: Path) -> None:
+    name = detached("--rm", "sh", "-c", "until [ -e go ]; do sleep 0.05; done; exit 7")
     waiting = detached.sandbox.popen("wait", name)
+    wait_until(lambda: "pidfd" in " ".join(open_files(waiting.pid)))
+    (project / "go").touch()
 
     assert waiting.communicate(timeout=30)[0] == "7\n"
     wait_until(lambda: not (detached.containers / name).exists())
+
+
+def open_files(pid: int) -> list[str]:
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            continue  # closed right now
+    return found
 
 
 def test_wait_for_several(detached: Detached) -> None:
