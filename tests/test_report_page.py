@@ -1,7 +1,4 @@
-"""A report as a page: what it says and shows, that nothing in it is more than text, and that it needs nothing but itself.
-
-A browser without a network loads it; what it draws is looked at by its pixels.
-"""
+"""A report as a page: what it says, and that nothing in it is more than text; what a browser makes of it is in `test_report_browser`."""
 
 from __future__ import annotations
 
@@ -10,12 +7,8 @@ import os
 import re
 import signal
 import stat
-import struct
 import subprocess
 import time
-import zlib
-from collections import Counter
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +16,7 @@ import msgspec
 import pytest
 from conftest import Sandbox
 from needs import needs, own_cgroup
+from report_world import HOSTILE, Outline, data, full
 
 from sandbox.cli.page import outcome, page
 from sandbox.plan.encode import Plan, decode, encode
@@ -33,88 +27,9 @@ from sandbox.runtime.report import (
     Cpu,
     Exit,
     Failure,
-    Io,
-    Memory,
     OutOfMemory,
-    Pids,
-    PidsEvents,
     Report,
-    Samples,
-    Setting,
-    Usage,
 )
-
-MIB = 1 << 20
-# Whoever writes a command line, a profile or a process's name.
-HOSTILE = "</script></style><b>bold</b>\"'><img src=x onerror=alert(1)>&amp;<!--\u2028"
-PAPER, FIRST = (
-    {"light": (255, 255, 255), "dark": (0x14, 0x17, 0x1A)},
-    {
-        "light": (0x1F, 0x6F, 0xC4),
-        "dark": (0x6C, 0xB2, 0xFF),
-    },
-)
-
-
-def full(text: str = "make") -> Report:
-    """Return the report of a run of which everything is known."""
-    count = 300
-    times = [number / 10 for number in range(count)]
-    return Report(
-        schema=1,
-        id="job",
-        command=[text, text],
-        profiles=[text],
-        cwd=f"/{text}",
-        settings=[
-            Setting("limits.memory", str(512 * MIB), text, enforced=True),
-            Setting("limits.cpus", text, text, enforced=False, why=text),
-        ],
-        started="2026-01-01T00:00:00.000000Z",
-        ended="2026-01-01T00:00:30.000000Z",
-        exit=Exit(137, None, 9, timed_out=False, oom=OutOfMemory("own", 9, text, 17)),
-        usage=Usage(30, 20, 2, MIB),
-        cgroup=Cgroup(
-            Memory(500 * MIB, 512 * MIB),
-            Cpu(22, 20, 2, 300, 12, 1.5),
-            Io(10 * MIB, 20 * MIB, 30, 40),
-            Pids(9, 64, PidsEvents(3)),
-        ),
-        samples=Samples(
-            times,
-            [number * 500 * MIB // count for number in range(count)],
-            [time * (1 + (number // 50) % 2) for number, time in enumerate(times)],
-            [number * MIB // 30 for number in range(count)],
-            [number * MIB // 15 for number in range(count)],
-            [1 + number % 9 for number in range(count)],
-        ),
-    )
-
-
-class Outline(HTMLParser):
-    """The elements of a page with their attributes, and its text."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.data = ""
-        self._open = ""
-        self.feed(document)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        self._open = tag
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 (as in HTMLParser)
-        self._open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open == "script":
-            self.data += data
-        elif self._open != "style":
-            self.text += data
 
 
 def test_what_it_says() -> None:
@@ -199,10 +114,6 @@ def test_what_is_missing_is_said_with_why(missing: str) -> None:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "report.html"
-
-
-def data(path: Path) -> Report:
-    return msgspec.json.decode(Outline(path.read_text()).data, type=Report, strict=True)
 
 
 @needs("userns")
@@ -346,118 +257,6 @@ def test_a_profile_says_which_of_the_two_it_is(sandbox: Sandbox, project: Path) 
     assert result.returncode == 125
     assert "./p.toml:3: report.file: a file of that name would be taken for a page" in result.stderr
     assert 'hint: write page = "x.html"' in result.stderr
-
-
-# --- in a browser ---
-
-
-def browse(path: Path, *options: str, dark: bool = False) -> subprocess.CompletedProcess[str]:
-    """Load a page in a browser that has no network."""
-    return subprocess.run(
-        [
-            *("unshare", "--user", "--map-current-user", "--net", "--"),
-            *(
-                "chromium",
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--enable-logging=stderr",
-            ),
-            *(f"--user-data-dir={path.parent}/browser", f"--log-net-log={path.parent}/net.json"),
-            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-            *options,
-            f"file://{path}",
-        ],
-        env={"HOME": str(path.parent), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def requests(path: Path) -> set[str]:
-    """Return what was asked for by a page, and not by the browser for itself."""
-    parameters = [event.get("params", {}) for event in json.loads(path.read_text())["events"]]
-    return {entry["url"] for entry in parameters if entry.get("initiator", "not an origin") != "not an origin"}
-
-
-def pixels(path: Path) -> tuple[tuple[int, ...], Counter[tuple[int, ...]]]:
-    """Return the first pixel of a PNG and how many there are of each; RFC 2083."""
-    content = path.read_bytes()
-    width, _, depth, kind = struct.unpack(">IIBB", content[16:26])
-    size = {2: 3, 6: 4}[kind]
-    assert depth == 8
-    packed, at = b"", 8
-    while at < len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        if content[at + 4 : at + 8] == b"IDAT":
-            packed += content[at + 8 : at + 8 + length]
-        at += length + 12
-    rows, stride = zlib.decompress(packed), width * size
-    above = bytearray(stride)
-    found: Counter[tuple[int, ...]] = Counter()
-    first: tuple[int, ...] = ()
-    for start in range(0, len(rows), stride + 1):
-        row = bytearray(rows[start + 1 : start + 1 + stride])
-        _unfilter(rows[start], row, above, size)
-        found.update(zip(*(row[channel::size] for channel in range(3)), strict=True))
-        first = first or tuple(row[:3])
-        above = row
-    return first, found
-
-
-def _unfilter(kind: int, row: bytearray, above: bytearray, size: int) -> None:
-    for index in range(len(row) if kind else 0):
-        left = row[index - size] if index >= size else 0
-        corner = above[index - size] if index >= size else 0
-        up = above[index]
-        if kind == 4:
-            guess = left + up - corner
-            predicted = min((left, up, corner), key=lambda value: abs(guess - value))
-        else:
-            predicted = {1: left, 2: up, 3: (left + up) // 2}[kind]
-        row[index] = (row[index] + predicted) & 0xFF
-
-
-@needs("chromium", "userns")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 500])
-def test_in_a_browser_without_a_network(tmp_path: Path, scheme: str, width: int) -> None:
-    path, picture = tmp_path / "report.html", tmp_path / "page.png"
-    path.write_text(page(full(HOSTILE)))
-    result = browse(path, f"--window-size={width},1400", f"--screenshot={picture}", dark=scheme == "dark")
-
-    assert picture.exists(), result.stderr
-    assert "CONSOLE" not in result.stderr, result.stderr
-    first, found = pixels(picture)
-    assert first == PAPER[scheme]
-    assert found[FIRST[scheme]] > 500  # the lines of the plots
-    assert not requests(tmp_path / "net.json")
-
-
-@needs("chromium", "userns")
-def test_what_a_page_asks_for_is_seen(tmp_path: Path) -> None:
-    """Or the test above would say nothing."""
-    path = tmp_path / "page.html"
-    path.write_text('<!DOCTYPE html><img src="http://example.invalid/x.png">')
-    browse(path, "--dump-dom")
-
-    assert requests(tmp_path / "net.json") == {"http://example.invalid/x.png"}
-
-
-@needs("chromium", "userns")
-def test_a_browser_finds_the_plots_and_no_markup_of_a_strangers(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(page(full(HOSTILE)))
-    outline = Outline(browse(path, "--dump-dom").stdout)
-    tags = Counter(tag for tag, _ in outline.elements)
-
-    assert tags["figure"] == tags["svg"] == 4
-    assert tags["path"] > 20
-    assert not tags["img"]
-    assert not tags["b"]
 
 
 @needs("userns", "cgroup2")
