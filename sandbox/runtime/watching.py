@@ -120,12 +120,13 @@ class _Watcher:
             return
         left = LOOK_SECONDS if due is None else min(LOOK_SECONDS, max(0.0, due - time.monotonic()))
         woken = dict(self._poll.poll(left * 1000))
+        # At first what is gone with the sandbox: its monitor removes the cgroup.
+        yield from self._kills()
         if self._end in woken:
             self.has_ended = True
             return
         if self._changes in woken and not self._arm():
             return
-        yield from self._kills()
         for descriptor, level in self._pressure.items():
             if woken.get(descriptor) == select.POLLPRI:
                 yield self._event("pressure", level=level)
