@@ -93,6 +93,17 @@ static int64_t this_second(void)
 	return now.tv_sec;
 }
 
+/* A keeper is not whom the service manager has started, and so not whom it would wait for. */
+static bool say_ready(const struct monitor *monitor, const char *text)
+{
+	char main_pid[32];
+
+	snprintf(main_pid, sizeof(main_pid), "MAINPID=%d\n", getpid());
+	if (monitor->keeper)
+		notify_tell(monitor->readiness.host, main_pid);
+	return notify_tell(monitor->readiness.host, text);
+}
+
 /* Descriptors that come with it are the kernel's to drop: no room is given for them.  Of more than fits nothing is taken. */
 static bool pass_on(struct monitor *monitor)
 {
@@ -108,8 +119,9 @@ static bool pass_on(struct monitor *monitor)
 	if ((size_t)size > sizeof(message) || !readiness_filter(message, (size_t)size, text))
 		return true;
 	if (!strncmp(text, "READY=1\n", 8) || strstr(text, "\nREADY=1\n"))
-		readiness->told = true;
-	notify_tell(readiness->host, text);
+		readiness->told = say_ready(monitor, text);
+	else
+		notify_tell(readiness->host, text);
 	return true;
 }
 
@@ -190,7 +202,7 @@ void readiness_settle(struct monitor *monitor)
 
 	readiness->due = false;
 	if (readiness->mode == READINESS_START && monitor->ready && !monitor->failed && !readiness->told)
-		readiness->told = notify_tell(readiness->host, "READY=1\n");
+		readiness->told = say_ready(monitor, "READY=1\n");
 }
 
 void readiness_end(struct monitor *monitor)

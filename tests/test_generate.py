@@ -337,7 +337,24 @@ def test_of_a_default_profile_nothing_is_said(sandbox: Sandbox) -> None:
     process.terminate()
     process.wait(20)
 
-    assert f'ExecStart={BINARY} run --name=web -- sh -c "echo up; sleep 100"\n' in text
+    assert f'ExecStart={BINARY} run --name=web --replace -- sh -c "echo up; sleep 100"\n' in text
+
+
+def test_from_what_was_detached_and_has_ended(sandbox: Sandbox) -> None:
+    sandbox(
+        "run", "--detach", "--name", "web", "--log-size", "128K", "--env", "A=1", "sh", "-c", "sleep 100", check=True
+    )
+    running = sandbox("generate", "systemd", "web", check=True)
+    sandbox("kill", "web", check=True)
+    sandbox("wait", "web")
+    ended = sandbox("generate", "systemd", "web", check=True)
+    sandbox("rm", "web", check=True)
+
+    assert ended.stdout == running.stdout
+    line = f'ExecStart={BINARY} run --env=A=1 --name=web --replace -- sh -c "sleep 100"'  # the journal has what it says
+    assert line in ended.stdout.splitlines()
+    assert "web still runs" in running.stderr
+    assert ended.stderr == ""
 
 
 def test_a_command_that_was_not_written_down_whole_is_none(sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -121,6 +122,27 @@ def test_nobody_is_told_who_does_not_listen(sandbox: Sandbox, runtime_dir: Path)
     result = sandbox("run", "--notify", "start", "true", env={"NOTIFY_SOCKET": f"{runtime_dir}/nobody"})
 
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_who_keeps_one_that_is_detached_is_named(sandbox: Sandbox, manager: Manager) -> None:
+    result = run(sandbox, manager, "--detach", "--name", "web", "sh", "-c", "while :; do sleep 0.05; done")
+
+    assert result.returncode == 0, result.stderr
+    main = manager.hear()
+    assert manager.hear() == "READY=1\n"
+    assert main == f"MAINPID={json.loads(sandbox('inspect', 'web').stdout)['monitor']}\n"
+    sandbox("rm", "--force", "web", check=True)
+    assert manager.heard() == ["STOPPING=1"]
+    # Unasked a keeper says nothing: it is no service's process.
+    sandbox(
+        "run",
+        "-d",
+        "--rm",
+        "true",
+        env={"NOTIFY_SOCKET": manager.address, "SYSTEMD_EXEC_PID": str(os.getpid())},
+        check=True,
+    )
+    assert manager.heard() == []
 
 
 # --- by itself ---

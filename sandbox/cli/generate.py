@@ -18,7 +18,7 @@ from sandbox.plan.inputs import InputKind
 from sandbox.profile.request import Request
 from sandbox.runtime.compilation import Compilation, compile_request
 from sandbox.runtime.finding import find
-from sandbox.runtime.state import state_root
+from sandbox.runtime.state import Status, state_root
 from sandbox.runtime.unit import MARK, Unit
 from sandbox.spec.annotations import ANNOTATION, annotation
 
@@ -38,6 +38,7 @@ class Source(NamedTuple):
     request: Request
     command: tuple[str, ...]
     name: str  # what the unit is called after
+    runs: str = ""  # the sandbox of that name, if it runs
 
 
 def generate(values: Values, operands: Sequence[str], program: str, *, name: str, install: bool) -> None:
@@ -123,6 +124,7 @@ def _from_sandbox(text: str) -> Source:
         ) from error
     with place:
         document = record.document()
+        lives = place.status(record) is not Status.STOPPED
         notes: dict[str, str] = document.get("annotations") or {}
         if not record.held:
             raise ContainerError(f"{record.id} is a container of an engine's", hint="ask that: podman generate systemd")
@@ -147,7 +149,7 @@ def _from_sandbox(text: str) -> Source:
         project=project,
     )
     named = notes.get(f"{ANNOTATION}name", "")
-    return Source(asked, command, named or os.path.basename(command[0]))
+    return Source(asked, command, named or os.path.basename(command[0]), named if lives else "")
 
 
 def _words(asked: Request) -> Iterator[str]:
@@ -157,11 +159,15 @@ def _words(asked: Request) -> Iterator[str]:
     if not asked.project:
         yield "--no-project"
     for key, value in asked.options:
+        if key == "process.log_size":
+            continue  # the journal has what a service says
         option = next(option for option in OPTIONS if option.key == key and "run" in option.verbs)
         if key == "environment" and _SECRET.search(value.partition("=")[0]):
             value = value.partition("=")[0]  # its value is in a file of its own
         if option.metavar:
             yield f"{option.name}={value}"
+            if option.name == "--name":
+                yield "--replace"  # of that name one may have ended, and be kept
         else:
             yield option.name if value == "true" else option.names[1]
 
@@ -192,6 +198,8 @@ def _notes(source: Source, compilation: Compilation, secret: list[str], file: st
                 f"{entry.name} counts at each start; where it comes to allow more, the service ends with 125 until you have "
                 "looked at it: sandbox profile trust"
             )
+    if source.runs:
+        yield f"{source.runs} still runs, and the service cannot have its name until it has ended: sandbox rm --force {source.runs}"
     for path in (*(name for name in source.request.profiles if "/" in name), source.request.cwd + "/"):
         if path.startswith(_TRANSIENT):
             yield f"{path.rstrip('/')} may be gone when the service starts the next time"
