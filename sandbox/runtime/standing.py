@@ -64,6 +64,8 @@ def release(record: Record) -> None:
 
     Raises ProcessLookupError where it has ended meanwhile.
     """
+    if record.cgroup:
+        _thaw_scope(os.path.dirname(record.cgroup))
     # What was killed just now leaves the others standing, while `frozen` says for a moment that not all do.
     if cgroup.is_to_stand(record.cgroup) or cgroup.is_frozen(record.cgroup):
         try:
@@ -75,6 +77,19 @@ def release(record: Record) -> None:
         let_go_on(record)
     if is_suspended(record):
         resume_monitor(record)
+
+
+def _thaw_scope(directory: str) -> None:
+    """Let the scope go on that the cgroup lies in, and its keeper, whom somebody else has frozen with it."""
+    name = os.path.basename(directory)
+    if not (name.startswith("sandbox-") and name.endswith(".scope")):
+        return
+    if not cgroup.is_to_stand(directory):
+        return
+    try:
+        cgroup.write(directory, "cgroup.freeze", "0")
+    except OSError:
+        return  # gone meanwhile
 
 
 def resume_monitor(record: Record) -> None:
