@@ -66,8 +66,7 @@ static int await_mapping(struct run *run)
 	return 0;
 }
 
-/* Keep all capabilities in our namespace across the exec that follows, though we may not be id 0 there. */
-static int keep_capabilities(struct run *run)
+int enter_keep_capabilities(struct run *run)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct sets[2];
@@ -230,7 +229,7 @@ static int enter(struct run *run, const struct entry *entry, const struct plan_m
 		return -1;
 	if (relay_enter(entry->relay) < 0)
 		return refuse(run, "dup2", "/dev/null");
-	if (keep_capabilities(run) < 0)
+	if (enter_keep_capabilities(run) < 0)
 		return -1;
 	return execute(run, entry, self_image(run));
 }

@@ -34,3 +34,6 @@ int enter_keep_mounts(struct run *run);
 
 /* Become the root of a user namespace that others have made, if it has one. */
 int enter_as_root(struct run *run);
+
+/* Keep all capabilities in our namespace across the exec that follows, though we may not be id 0 there. */
+int enter_keep_capabilities(struct run *run);

@@ -177,6 +177,9 @@ static bool take_message(struct monitor *monitor)
 	case SYNC_HOOKS:
 		run_runtime_hooks(monitor);
 		break;
+	case SYNC_COMPANION:
+		companion_wish(monitor, message.number);
+		break;
 	case SYNC_CREATED:
 		monitor->created = true;
 		break;
@@ -248,7 +251,7 @@ static bool reached(const struct monitor *monitor, enum monitor_goal goal)
 /* Until the goal is reached, or the sandbox has ended or, where the command is process 1, until that has. */
 void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 {
-	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, USE, RELAY = USE + USE_EVENTS, KEEPER = RELAY + RELAY_EVENTS,
+	enum { SIGNALS, SYNC, NOTIFY, WATCHED, DEADLINE, COMPANION, USE, RELAY = USE + USE_EVENTS, KEEPER = RELAY + RELAY_EVENTS,
 	       EVENTS = KEEPER + KEEPER_EVENTS };
 	const bool reaped = monitor_has_reaper(monitor);
 	const nfds_t count = monitor->keeper ? EVENTS : KEEPER;
@@ -268,6 +271,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		int patience = readiness_patience(monitor);
 
 		relay_events(&monitor->relay, &events[RELAY]);
+		events[COMPANION] = (struct pollfd){ .fd = monitor->companion.fd, .events = POLLIN };
 		events[NOTIFY].fd = readiness_fd(monitor);
 		if (relay_waits(&monitor->relay) && (patience < 0 || patience > RELAY_LOOK_MS))
 			patience = RELAY_LOOK_MS;
@@ -290,6 +294,8 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 			if (!reaped && has_ended(monitor))
 				return;
 		}
+		if (events[COMPANION].revents)
+			companion_hear(monitor);
 		if (events[DEADLINE].revents)
 			deadline_pass(monitor);
 		if (monitor->readiness.due && !events[SYNC].revents)
@@ -353,6 +359,7 @@ void monitor_finish(struct monitor *monitor)
 	}
 	relay_drain(&monitor->relay, monitor->signals_fd);
 	relay_restore(&monitor->relay);
+	companion_end(monitor);
 	stubs_release(&monitor->stubs);
 	if (!monitor->keeper) /* which leaves something there */
 		state_remove(&monitor->registered);

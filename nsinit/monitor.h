@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "companion.h"
 #include "container.h"
 #include "deadline.h"
 #include "keeper.h"
@@ -49,6 +50,7 @@ struct monitor {
 	struct container registered; /* the sandbox's directory, held by us */
 	struct stubs stubs;
 	struct keeper *keeper; /* of a detached sandbox, else NULL */
+	struct companion companion;
 	bool created; /* it waits at the start gate */
 	bool ready; /* the command's exec was tried */
 	bool running; /* and has succeeded */
@@ -65,7 +67,8 @@ enum monitor_goal { GOAL_CREATED, GOAL_RUNNING, GOAL_NOTIFIED, GOAL_END };
 #define MONITOR_INITIALIZER { .sync_fd = -1, .signals_fd = -1, .process_fd = -1, .gate_fd = -1, \
 	.notify_fd = -1, .watched_fd = -1, .deadline = { .fd = -1 }, .report = REPORT_INITIALIZER, \
 	.oom = OOM_INITIALIZER, .samples = SAMPLES_INITIALIZER, \
-	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 } }
+	.registered = { .fd = -1, .parent_fd = -1 }, .stubs = { .fd = -1, .directory_fd = -1 }, \
+	.companion = { .fd = -1 } }
 
 void monitor_fail(struct monitor *monitor, enum plan_opcode code, const char *call, const char *subject);
 void monitor_fail_at(struct monitor *monitor, const struct plan_op *op, const char *call, const char *subject);

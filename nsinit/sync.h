@@ -25,6 +25,7 @@ enum sync_type {
 	SYNC_HOOKS, /* run the hooks that belong here, and say RESUME */
 	SYNC_FORKED, /* the first process is `number`, a sibling of the one that says so */
 	SYNC_CREATED, /* the container waits at the start gate */
+	SYNC_COMPANION, /* `number`: enum companion_wish; AWAIT is answered by RESUME */
 	SYNC_LISTENER, /* with a descriptor: the notifications of the seccomp filter */
 	SYNC_STARTING, /* with a descriptor: a pipe whose other end the command's exec closes */
 	SYNC_NOTIFY, /* with a descriptor: the socket by which the command says that it is ready */

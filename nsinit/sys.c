@@ -152,6 +152,11 @@ int sys_close_on_exec_from(unsigned int first_fd)
 	return (int)syscall(SYS_close_range, first_fd, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
+int sys_close_from(unsigned int first_fd)
+{
+	return (int)syscall(SYS_close_range, first_fd, ~0u, 0);
+}
+
 bool write_whole(int fd, const void *data, size_t size)
 {
 	const char *at = data;

@@ -34,4 +34,5 @@ long sys_thread(void (*run)(void *argument), void *argument, void *stack_end);
 int sys_pidfd_open(pid_t pid);
 int sys_pidfd_send_signal(int process_fd, int number);
 int sys_close_on_exec_from(unsigned int first_fd);
+int sys_close_from(unsigned int first_fd);
 bool write_whole(int fd, const void *data, size_t size);

@@ -68,7 +68,20 @@ OPTIONS = (
         repeat=True,
         verbs=(*ALL, "exec"),
     ),
-    Option("--network", "none: loopback only; host: the host's network.", "network.mode", metavar="none|host"),
+    Option(
+        "--network",
+        "none: loopback only; user: one of its own; host: the host's.",
+        "network.mode",
+        metavar="none|user|host",
+    ),
+    Option(
+        "--publish",
+        "Let a port of the host lead inside.",
+        "network.publish",
+        metavar="[ADDRESS:]OUT:IN[/udp]",
+        repeat=True,
+    ),
+    Option("--dns", "Ask this resolver, not the host's.", "network.dns", metavar="ADDRESS", repeat=True),
     Option("--cwd", "Start in DIRECTORY.", "process.cwd", metavar="DIRECTORY", verbs=(*ALL, "exec")),
     Option("--hostname", "The host name inside.", "process.hostname", metavar="NAME"),
     Option(

@@ -74,6 +74,11 @@ def refusal(step: Step, call: str, number: int, subject: str) -> HostError:
         return HostError(
             f"the sandbox's first process ended without a report: {subject}", cause=cause.why, hint=cause.cure
         )
+    if call == "companion":
+        from sandbox.kernel.probe.usermode import explain
+
+        name, said, cause = explain(step.op, subject)
+        return HostError(f"{name} gives no network: {said}", where=step.origin, cause=cause.why, hint=cause.cure)
     # Where somebody else has refused, it is in words of its own.
     reason, subject = (os.strerror(number), subject) if number else (subject, "")
     cause = diagnose(step.op, call, number, subject or reason)

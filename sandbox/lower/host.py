@@ -37,13 +37,17 @@ class Host:
         "files",
         "gid",
         "gid_map",
+        "nameservers",
+        "network_program",
         "newgidmap",
         "newuidmap",
         "no_bus",
         "nodes",
+        "nsswitch",
         "obstacle",
         "offered",
         "own_namespaces",
+        "search",
         "selinux",
         "setgroups",
         "sources",
@@ -61,6 +65,10 @@ class Host:
         state_dir: str,
         newuidmap: str = "",
         newgidmap: str = "",
+        network_program: str = "",
+        nameservers: tuple[str, ...] = (),
+        search: tuple[str, ...] = (),
+        nsswitch: str = "",
         build: str = "",
         bundle: str = "",
         capabilities: int = 0,
@@ -92,6 +100,10 @@ class Host:
         self.state_dir = state_dir  # the state tree, an absolute path; also where the new root is staged
         self.newuidmap = newuidmap  # absolute path, empty where it is not installed
         self.newgidmap = newgidmap
+        self.network_program = network_program  # pasta or slirp4netns, where one is asked for and installed
+        self.nameservers = nameservers  # of the host's resolv.conf(5)
+        self.search = search
+        self.nsswitch = nsswitch  # the content of nsswitch.conf(5)
         self.build = build  # this program's build id: with it, compiled filters are kept; or empty
         self.bundle = bundle  # absolute, without symlinks
         self.capabilities = capabilities  # in force in our user namespace: 1 << CAP_*

@@ -135,6 +135,10 @@ def _unicode(text: str) -> str:
 _MEMBERS = ("name", "asked", "origin", "enforced", "why")
 
 
+def _network(case: Case) -> str:
+    return (annotation(case.spec, "network") or "none") if case.has("network") else "host"
+
+
 def _settings(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
     """Yield name, value, origin, whether it is in force and, if not, why.
 
@@ -146,7 +150,7 @@ def _settings(case: Case) -> Iterator[tuple[str, str, str, bool, str]]:
     namespaces = [entry.type for entry in case.linux.namespaces]
     rows = [
         ("user", f"{user.uid}:{user.gid}", origins["process.user"]),
-        ("network.mode", "none" if "network" in namespaces else "host", origins["linux.namespaces"]),
+        ("network.mode", _network(case), origins["linux.namespaces"]),
         ("namespaces", " ".join(namespaces), "every sandbox has them"),
         ("security.seccomp", annotation(case.spec, "seccomp", "off"), origins["linux.seccomp"]),
         ("security.no_new_privs", json_value(bool(process.no_new_privileges)), origins["process.noNewPrivileges"]),

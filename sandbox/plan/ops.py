@@ -326,6 +326,23 @@ class Samples(Op):
     failure: Text
 
 
+@op(0x56, MONITOR)
+class Companion(Op):
+    """Run `path` beside the sandbox for as long as that runs, in its user namespace, with the name `staging`/net for its
+    network namespace.
+
+    It is ready when it has written to the descriptor `ready_fd`, or, with 0, when it has gone into the background: that is
+    when the process that was made ends with 0.  If it ends before the sandbox, say `lost`.
+    """
+
+    path: Text
+    arguments: Texts
+    staging: Text  # a host directory, over which something empty is laid for it
+    covered: Texts = ()  # … as over these, so far as they are there
+    ready_fd: U32 = 0
+    lost: Text = ""
+
+
 # --- identity of the machine ---------------------------------------------------------------------
 
 
@@ -361,6 +378,28 @@ class TimeNamespace(Op):
     """Enter a new time namespace with `offsets`, lines `clock seconds nanoseconds`, time_namespaces(7)."""
 
     offsets: Text
+
+
+@op(0x2C)
+class StartCompanion(Op):
+    """Let the monitor start the companion: the namespaces that it serves are there."""
+
+
+@op(0x2D)
+class AwaitCompanion(Op):
+    """Wait until the companion is ready."""
+
+
+@op(0x2E)
+class PlaceFile(Op):
+    """Let a read-only file with `content` be at `target` below the new root, whatever was there.
+
+    It comes from a tmpfs that lies over the host directory `staging` while it is made.
+    """
+
+    target: Text
+    content: Text
+    staging: Text
 
 
 # --- the life of a container -----------------------------------------------------------------------

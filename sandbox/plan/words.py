@@ -165,6 +165,10 @@ _WORDS: dict[type[Op], Callable[[Any], str]] = {
     ops.TimeLimit: lambda op: (
         f"ask the command to end after {op.milliseconds / 1000:g} s, and kill it {op.grace / 1000:g} s later"
     ),
+    ops.Companion: lambda op: f"have a network by {op.path.rpartition('/')[2]} {' '.join(op.arguments)}",
+    ops.StartCompanion: lambda op: "let what gives the network start",
+    ops.AwaitCompanion: lambda op: "wait for the network",
+    ops.PlaceFile: lambda op: f"write {op.target} for the inside",
     ops.FreshRoot: lambda op: "start from an empty root",
     ops.BindRoot: lambda op: f"take {op.source} as the root",
     ops.MakeSymlink: lambda op: f"make {op.target} a symlink to {op.destination}",

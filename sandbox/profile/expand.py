@@ -285,6 +285,8 @@ class _Expander(Eye):
             resources=self._resources(),
             seccomp=self._seccomp(),
         )
+        if own_network or self.profile.network.publish or self.profile.network.loopback:
+            self._network()
         linux.uid_mappings = self._id_map("uid", self.request.uid)
         linux.gid_mappings = self._id_map("gid", self.request.gid)
         return linux
@@ -302,6 +304,15 @@ class _Expander(Eye):
         if found.optional:
             self._annotate("optional", encode(found.optional).decode(), "limits")
         return found.resources
+
+    def _network(self) -> None:
+        section = self.profile.network
+        if section.mode in (None, "none") and not (section.publish or section.loopback):
+            return
+        from sandbox.profile import network  # late: most sandboxes have none
+
+        for name, (value, origin) in network.wanted(self.layered).items():
+            self._annotate(name, value if isinstance(value, str) else encode(value).decode(), origin)
 
     def _id_map(self, kind: Literal["uid", "gid"], own: int) -> list[IdMapping]:
         if self.profile.user.map != "range":

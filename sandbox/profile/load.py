@@ -230,6 +230,8 @@ _LISTS = (
     "filesystem.protect",
     "filesystem.tmp",
     "environment.keep",
+    "network.publish",
+    "network.dns",
 )
 
 

@@ -137,11 +137,57 @@ class NetworkSection(Section, frozen=True, kw_only=True):
     """What the command can reach."""
 
     mode: Annotated[
-        Literal["none", "host"] | None,
+        Literal["none", "host", "user", "pasta", "slirp4netns"] | None,
         Meta(
-            description='`"none"`: an own loopback and nothing else. `"host"`: the host\'s network, '
-            'with all that listens there. Default: `"none"`.',
-            examples=['mode = "none"'],
+            description='`"none"`: an own loopback and nothing else. `"user"`: a network of its own, whose connections go out '
+            'as yours, by pasta, or where that is not installed by slirp4netns; `"pasta"` and `"slirp4netns"` ask for '
+            "one by name. Nothing on the host's loopback can be reached. `\"host\"`: the host's network, with all that "
+            'listens there. Default: `"none"`.',
+            examples=['mode = "user"'],
+        ),
+    ] = None
+    publish: Annotated[
+        list[str],
+        Meta(
+            description="Ports of the host that lead inside: `[ADDRESS:]OUTSIDE:INSIDE[/udp]`, where both may be ranges; without "
+            "an address on all that the host has.",
+            examples=['publish = ["127.0.0.1:8080:80", "5353:53/udp"]'],
+        ),
+    ] = []
+    loopback: Annotated[
+        list[str | int],
+        Meta(
+            description="Ports of the host's loopback that can be reached inside, at 127.0.0.1 and the same number; "
+            "`/udp` behind it for UDP.",
+            examples=['loopback = [5432, "5353/udp"]'],
+        ),
+    ] = []
+    dns: Annotated[
+        list[str],
+        Meta(
+            description="Resolvers instead of the host's, up to three addresses.",
+            examples=['dns = ["192.0.2.53"]'],
+        ),
+    ] = []
+    search: Annotated[
+        list[str],
+        Meta(
+            description="Domains in which names are looked for, instead of the host's.",
+            examples=['search = ["example.org"]'],
+        ),
+    ] = []
+    hosts: Annotated[
+        dict[str, str],
+        Meta(
+            description="Names and their addresses, for /etc/hosts.",
+            examples=['hosts = { db = "192.0.2.7" }'],
+        ),
+    ] = {}
+    mtu: Annotated[
+        int | None,
+        Meta(
+            description="Largest packet inside, 1280 to 65520. Default: 65520.",
+            examples=["mtu = 1500"],
         ),
     ] = None
 

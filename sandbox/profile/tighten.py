@@ -128,10 +128,21 @@ def _masks_more(before: str | None, after: str | None, _where: str) -> bool:
         return False
 
 
+def _no_others(before: list[object], after: list[object], _where: str) -> bool:
+    return {str(entry) for entry in after} <= {str(entry) for entry in before}
+
+
 JUDGES: dict[str, Judge] = {
     "description": _harmless,
     "root.from": _never_above(("host", None)),
-    "network.mode": _never_above(("none", None), ("host",)),
+    "network.mode": _never_above(("none", None), ("user", "pasta", "slirp4netns"), ("host",)),
+    "network.publish": _no_others,
+    "network.loopback": _no_others,
+    # Who has a network can ask whom he wants, and send as little at once as he wants.
+    "network.dns": _harmless,
+    "network.search": _harmless,
+    "network.hosts": _harmless,
+    "network.mtu": _harmless,
     "limits.memory": _at_most(resources.memory_size),
     "limits.memory_high": _at_most(resources.memory_size),
     # What is kept for one is kept from the others.

@@ -45,12 +45,14 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
     linux = expansion.spec.linux
     origins = Origins({"annotations.name": "every sandbox is registered", **expansion.origins})
     ranges = linux is not None and len(linux.uid_mappings) > 1
+    wanted = annotation(expansion.spec, "network")
     host = Host(
         uid=request.uid,
         gid=request.gid,
         state_dir=state,
         newuidmap=helper("newuidmap", inputs) if ranges else "",
         newgidmap=helper("newgidmap", inputs) if ranges else "",
+        **(_network(wanted, inputs) if wanted else {}),
         # The first part of the key, nsinit/launch.c; without one nothing is kept.
         build=key.partition(b"\0")[0].decode(),
         # Of a sandbox without one, nothing of that is asked, neither now nor when its plan is used again.
@@ -64,3 +66,9 @@ def compile_request(request: Request, *, key: bytes = b"", layered: Layered | No
 
 def _cgroups(spec: Spec, inputs: Inputs) -> dict[str, Any]:
     return delegation.look_around(parent_of_sandbox, inputs, detached=annotation(spec, "detached") == "true")
+
+
+def _network(wanted: str, inputs: Inputs) -> dict[str, Any]:
+    from sandbox.kernel import usermode  # late: most sandboxes have none
+
+    return usermode.look_at(wanted, inputs)

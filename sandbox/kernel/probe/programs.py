@@ -14,8 +14,8 @@ from sandbox.kernel.probe.surroundings import allow, around
 _TUN = "/dev/net/tun"
 # What each is for, today.
 _FOR = {
-    "pasta": "podman gives its containers a network by it",
-    "slirp4netns": "podman gives its containers a network by it, where there is no pasta",
+    "pasta": "`--network user` and podman give a network by it",
+    "slirp4netns": "`--network user` and podman give a network by it, where there is no pasta",
     "criu": "checkpoints need it, which this version does not make yet",
 }
 
