@@ -7,8 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -16,11 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hooks.h"
 #include "listener.h"
 #include "notify.h"
 #include "passing.h"
-#include "python.h"
 #include "signals.h"
 #include "state.h"
 #include "sys.h"
@@ -74,70 +70,9 @@ static void release_streams(const struct relay *relay)
 }
 
 /* The host's number of the container's first process. */
-static pid_t first_process(const struct monitor *monitor)
+pid_t monitor_first_process(const struct monitor *monitor)
 {
 	return monitor->init > 0 ? monitor->init : monitor->container->pid;
-}
-
-/* In the words, and in the log, that Python has for it. */
-static void warn_of_hook(const struct monitor *monitor, const char *subject)
-{
-	struct sync_message failure = { .call = "hook" };
-
-	snprintf(failure.subject, sizeof(failure.subject), "%.*s", (int)sizeof(failure.subject) - 1, subject);
-	pid_t child = fork();
-	if (child == 0)
-		_exit(python_refuse(monitor->self, -1, &failure, monitor->words));
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-/* Run the hooks of `stage` with the container's state, of which `status` is not the process's to tell. */
-void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status)
-{
-	static const char *const names[] = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
-					     "poststop" };
-	char failure[HOOK_FAILURE_MAX], subject[HOOK_FAILURE_MAX + 64];
-	const struct plan_op *failed = NULL;
-
-	if (!hooks_present(monitor->plan, stage))
-		return;
-	char *document = container_document(monitor->plan, monitor->container->id, first_process(monitor), status,
-					    monitor->container->created);
-	if (!document) {
-		errno = ENOMEM;
-		monitor_fail(monitor, OP_CONTAINER, "malloc", "");
-		return;
-	}
-	while (hooks_run(monitor->plan, stage, document, &monitor->signals, &failed, failure) < 0) {
-		snprintf(subject, sizeof(subject), "%s hook #%u: %s", names[stage],
-			 ((const struct plan_hook *)failed)->index, failure);
-		errno = 0;
-		if (stage == HOOK_POSTSTOP) { /* by the specification it changes nothing but the log */
-			warn_of_hook(monitor, subject);
-			continue;
-		}
-		if (!monitor->failed)
-			monitor_fail_at(monitor, failed, "hook", subject);
-		break;
-	}
-	free(document);
-}
-
-/* Between the namespaces' making and the pivot: the first process waits. */
-static void run_runtime_hooks(struct monitor *monitor)
-{
-	struct sync_message resume = { .type = SYNC_RESUME };
-
-	if (!monitor->container)
-		return;
-	monitor_run_hooks(monitor, HOOK_PRESTART, CONTAINER_CREATING);
-	if (!monitor->failed)
-		monitor_run_hooks(monitor, HOOK_CREATE_RUNTIME, CONTAINER_CREATING);
-	if (monitor->failed)
-		kill(monitor->init, SIGKILL);
-	else
-		monitor_answer(monitor, &resume, "resume");
 }
 
 /* The terminal is the caller's to hold, by the relay or by a socket that it gave us. */
@@ -175,7 +110,7 @@ static bool take_message(struct monitor *monitor)
 			fd = -1;
 		break;
 	case SYNC_HOOKS:
-		run_runtime_hooks(monitor);
+		monitor_run_runtime_hooks(monitor);
 		break;
 	case SYNC_COMPANION:
 		companion_wish(monitor, message.number);
@@ -302,7 +237,7 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 			readiness_settle(monitor);
 		if (events[NOTIFY].revents && monitor->readiness.mode)
 			readiness_pass(monitor);
-		else if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, first_process(monitor)))
+		else if (events[NOTIFY].revents && notify_pass(monitor->notify_fd, monitor->plan, monitor_first_process(monitor)))
 			monitor->notified = true;
 		if (events[WATCHED].revents && !events[SYNC].revents)
 			return;

@@ -79,4 +79,6 @@ void monitor_finish(struct monitor *monitor);
 bool monitor_has_reaper(const struct monitor *monitor);
 int monitor_exit_status(const struct monitor *monitor);
 int monitor_end(const struct monitor *monitor);
+pid_t monitor_first_process(const struct monitor *monitor);
+void monitor_run_runtime_hooks(struct monitor *monitor);
 void monitor_run_hooks(struct monitor *monitor, enum plan_hook_stage stage, enum container_status status);
