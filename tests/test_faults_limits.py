@@ -16,6 +16,7 @@ from conftest import Sandbox
 from needs import needs
 from user_manager_world import UserManager
 
+NAME = f"web-{os.getpid()}"  # others may be at work at the same manager
 MANY = 30 if "SANDBOX_GUEST" in os.environ else 200  # emulated, everything takes ten times as long
 
 
@@ -26,7 +27,7 @@ class World:
         self.manager = manager
         self.sandbox = sandbox
 
-    def detach(self, *words: str, name: str = "web") -> Path:
+    def detach(self, *words: str, name: str = NAME) -> Path:
         """Start one, and return the directory of its scope."""
         self.sandbox("run", "--detach", "--name", name, *words, check=True)
         return self.manager.directory(f"sandbox-{name}.scope")
@@ -45,16 +46,16 @@ class World:
             text=True,
         )
 
-    def status(self, name: str = "web") -> str:
+    def status(self, name: str = NAME) -> str:
         """Return what `ps` says of one."""
         found = json.loads(self.sandbox("ps", "--all", "--json", check=True).stdout)
         return next((row["status"] for row in found if row["id"] == name), "gone")
 
     def assert_clean(self) -> None:
         """Nothing is left: no unit, loaded or failed, no cgroup; of the rest `_leftovers` sees to it."""
-        assert self.manager.wait_for_none("sandbox-*") == []
-        assert self.manager.failed() == []
-        assert [path for path in self.manager.cgroup.rglob("sandbox-*") if path.is_dir()] == []
+        assert self.manager.wait_for_none(f"sandbox-{NAME}*") == []
+        assert [unit for unit in self.manager.failed() if NAME in unit] == []
+        assert [path for path in self.manager.cgroup.rglob(f"sandbox-{NAME}*") if path.is_dir()] == []
         assert self.sandbox("ps", "--all", "--quiet", check=True).stdout == ""
 
 
@@ -82,7 +83,7 @@ pytestmark = needs("userns", "user_manager")
 
 def test_a_scope_that_is_killed_is_gone_with_all_that_was_written_of_it(world: World) -> None:
     world.detach(*ENDS_WELL)
-    world.manager.systemctl("kill", "--signal=KILL", "sandbox-web.scope")
+    world.manager.systemctl("kill", "--signal=KILL", f"sandbox-{NAME}.scope", check=False)  # it may go meanwhile
     until(lambda: world.status() == "gone")
 
     world.assert_clean()
@@ -90,24 +91,24 @@ def test_a_scope_that_is_killed_is_gone_with_all_that_was_written_of_it(world: W
 
 def test_a_scope_that_is_stopped_ends_its_sandbox_in_order(world: World) -> None:
     world.detach(*ENDS_WELL)
-    until(lambda: world.sandbox("logs", "web").stdout == "up\n")
-    world.manager.systemctl("stop", "sandbox-web.scope")
+    until(lambda: world.sandbox("logs", NAME).stdout == "up\n")
+    world.manager.systemctl("stop", f"sandbox-{NAME}.scope")
 
-    assert world.sandbox("wait", "web").stdout == "3\n"
-    assert world.sandbox("logs", "web").stdout == "up\n"
-    world.sandbox("rm", "web", check=True)
+    assert world.sandbox("wait", NAME).stdout == "3\n"
+    assert world.sandbox("logs", NAME).stdout == "up\n"
+    world.sandbox("rm", NAME, check=True)
     world.assert_clean()
 
 
 @pytest.mark.parametrize("action", ["kill", "stop"])
 def test_a_sandbox_in_the_foreground_ends_with_its_scope(world: World, action: str) -> None:
-    process = world.foreground("--name", "web", "--report", "report.json", *ENDS_WELL)
+    process = world.foreground("--name", NAME, "--report", "report.json", *ENDS_WELL)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     if action == "kill":
-        world.manager.systemctl("kill", "--signal=KILL", "sandbox-web.scope")
+        world.manager.systemctl("kill", "--signal=KILL", f"sandbox-{NAME}.scope", check=False)  # it may go meanwhile
     else:
-        world.manager.systemctl("stop", "sandbox-web.scope")
+        world.manager.systemctl("stop", f"sandbox-{NAME}.scope")
     _, errors = process.communicate(timeout=20)
 
     if action == "kill":  # its process 1 was killed too: an end without a report
@@ -123,7 +124,7 @@ def test_a_sandbox_in_the_foreground_ends_with_its_scope(world: World, action: s
 
 def test_a_cgroup_that_was_emptied_and_removed_is_not_missed(world: World) -> None:
     scope = world.detach(*ENDS_WELL)
-    until(lambda: world.sandbox("logs", "web").stdout == "up\n")
+    until(lambda: world.sandbox("logs", NAME).stdout == "up\n")
     container = scope / "container"
     while pids := (container / "cgroup.procs").read_text().split():
         for pid in pids:
@@ -135,12 +136,12 @@ def test_a_cgroup_that_was_emptied_and_removed_is_not_missed(world: World) -> No
 
     assert world.status() == "running"
     # Whoever joined would be in no cgroup, and so under no limit.
-    result = world.sandbox("exec", "web", "echo", "here")
+    result = world.sandbox("exec", NAME, "echo", "here")
     assert (result.returncode, result.stdout) == (125, "")
     assert str(container) in result.stderr
-    world.sandbox("kill", "web", check=True)
-    assert world.sandbox("wait", "web").stdout == "3\n"
-    world.sandbox("rm", "web", check=True)
+    world.sandbox("kill", NAME, check=True)
+    assert world.sandbox("wait", NAME).stdout == "3\n"
+    world.sandbox("rm", NAME, check=True)
     world.assert_clean()
 
 
@@ -159,13 +160,13 @@ def test_a_cgroup_that_was_killed_and_removed_ends_its_sandbox(world: World) -> 
 
     until(removed)
     until(lambda: world.status() == "stopped")
-    assert world.sandbox("wait", "web").stdout in ("125\n", "137\n")
-    world.sandbox("rm", "web", check=True)
+    assert world.sandbox("wait", NAME).stdout in ("125\n", "137\n")
+    world.sandbox("rm", NAME, check=True)
     world.assert_clean()
 
 
 @pytest.mark.parametrize("frozen", ["container", ""])
-@pytest.mark.parametrize("words", [["kill", "web", "KILL"], ["rm", "--force", "web"]])
+@pytest.mark.parametrize("words", [["kill", NAME, "KILL"], ["rm", "--force", NAME]])
 def test_what_is_frozen_can_be_ended(world: World, frozen: str, words: list[str]) -> None:
     scope = world.detach("sleep", "1000")
     (scope / frozen / "cgroup.freeze").write_text("1")
@@ -173,8 +174,8 @@ def test_what_is_frozen_can_be_ended(world: World, frozen: str, words: list[str]
     started = time.monotonic()
     world.sandbox(*words, check=True)
     if words[0] == "kill":
-        assert world.sandbox("wait", "web").stdout == "137\n"
-        world.sandbox("rm", "web", check=True)
+        assert world.sandbox("wait", NAME).stdout == "137\n"
+        world.sandbox("rm", NAME, check=True)
 
     assert time.monotonic() - started < 8
     world.assert_clean()
@@ -190,14 +191,14 @@ def test_limits_stay_when_the_manager_is_started_anew(world: World) -> None:
     assert limit.read_text() == "50\n"
     for action in ("daemon-reload", "daemon-reexec"):
         world.manager.systemctl(action)
-        until(lambda: world.manager.units("sandbox-web.scope") == ["sandbox-web.scope"])
+        until(lambda: world.manager.units(f"sandbox-{NAME}.scope") == [f"sandbox-{NAME}.scope"])
         assert limit.read_text() == "50\n"
         assert world.status() == "running"
         # Another one can be started, and ended.
-        world.detach("true", name="other")
-        until(lambda: world.status("other") == "stopped")
-        world.sandbox("rm", "other", check=True)
-    world.sandbox("rm", "--force", "web", check=True)
+        world.detach("true", name=f"{NAME}-other")
+        until(lambda: world.status(f"{NAME}-other") == "stopped")
+        world.sandbox("rm", f"{NAME}-other", check=True)
+    world.sandbox("rm", "--force", NAME, check=True)
 
     world.assert_clean()
 
@@ -211,9 +212,9 @@ def test_a_manager_that_is_gone_takes_no_sandbox_with_it_unasked(world: World) -
     process.wait(10)
 
     assert world.status() == "running"
-    result = world.sandbox("run", "--detach", "--name", "next", "sleep", "1000")
+    result = world.sandbox("run", "--detach", "--name", f"{NAME}-next", "sleep", "1000")
     assert result.returncode == 0, result.stderr
-    for name in ("web", "next"):
+    for name in (NAME, f"{NAME}-next"):
         world.sandbox("rm", "--force", name, check=True)
     assert world.sandbox("ps", "--all", "--quiet").stdout == ""
 
@@ -223,10 +224,12 @@ def test_a_manager_that_is_gone_takes_no_sandbox_with_it_unasked(world: World) -
 
 def test_many_that_are_detached_and_removed_leave_nothing(world: World) -> None:
     with ThreadPoolExecutor(2) as pool:
-        started = list(pool.map(lambda _: world.sandbox("run", "--detach", "sleep", "1000"), range(MANY)))
+        started = list(
+            pool.map(lambda n: world.sandbox("run", "--detach", "--name", f"{NAME}-{n}", "sleep", "1000"), range(MANY))
+        )
     assert [result.stderr for result in started if result.returncode] == []
     assert len(world.sandbox("ps", "--quiet").stdout.split()) == MANY
-    assert len(world.manager.units("sandbox-*.scope")) == MANY
+    assert len(world.manager.units(f"sandbox-{NAME}-*.scope")) == MANY
     result = world.sandbox("rm", "--all", "--force", timeout=120)
 
     assert result.returncode == 0, result.stderr

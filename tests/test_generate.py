@@ -37,7 +37,7 @@ def unit_directory(manager: UserManager) -> Path:
 class Service:
     """A unit that is written, started and removed."""
 
-    def __init__(self, manager: UserManager, name: str = "sandbox-test-unit.service") -> None:
+    def __init__(self, manager: UserManager, name: str = f"sandbox-test-{os.getpid()}.service") -> None:
         self.manager = manager
         self.name = name
         self.path = unit_directory(manager) / name
