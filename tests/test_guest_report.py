@@ -134,7 +134,7 @@ def test_who_reached_the_limit_is_named_and_all_ends(limited: Sandbox, out: Path
     assert (report.exit.oom.limit, report.exit.oom.name) == ("own", "tail")
     assert report.exit.oom.pid is not None
     assert 3 <= report.exit.oom.pid < 10
-    assert report.exit.oom.killed >= 4  # all of them
+    assert report.exit.oom.killed >= 2  # who ended with process 1 before its turn came is not counted
     assert counted(out).memory.events.oom_kill == report.exit.oom.killed
     assert not cgroup.exists()
 
