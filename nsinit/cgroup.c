@@ -172,7 +172,7 @@ bool cgroup_is_frozen(const char *path, uint64_t inode)
 	return fd >= 0 && cgroup_read(fd, "cgroup.events", text, sizeof(text)) > 0 && strstr(text, "frozen 1");
 }
 
-int cgroup_divide(const struct plan *plan, const char *above, const char *path, uint64_t *inode, const char **subject)
+int cgroup_divide(const struct plan *plan, const char *above, bool both, const char *path, uint64_t *inode, const char **subject)
 {
 	const struct plan_cgroup *op = (const struct plan_cgroup *)plan_find(plan, OP_CGROUP);
 	cleanup_fd int above_fd = open(above, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -187,6 +187,8 @@ int cgroup_divide(const struct plan *plan, const char *above, const char *path, 
 	if (!op)
 		return 0;
 	enable_controllers(plan, op, above_fd);
+	if (both && apply(plan, op, above_fd, subject) < 0)
+		return -1;
 	return apply(plan, op, fd, subject);
 }
 

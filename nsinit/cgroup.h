@@ -18,8 +18,8 @@ int cgroup_name(const struct plan *plan, const char *id, char path[PATH_MAX]);
  * failed.  EBUSY: there is one already that has processes in it or is frozen. */
 int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], uint64_t *inode, const char **subject);
 
-/* Hand the plan's controllers down from `above` to `path`, which is in it, and make the plan's settings there. */
-int cgroup_divide(const struct plan *plan, const char *above, const char *path, uint64_t *inode, const char **subject);
+/* Hand the plan's controllers down from `above` to `path`, which is in it, and make the plan's settings there, and with `both` in `above`. */
+int cgroup_divide(const struct plan *plan, const char *above, bool both, const char *path, uint64_t *inode, const char **subject);
 int cgroup_move(const char *path, pid_t pid); /* 0: ourselves */
 
 int cgroup_open(const char *path, uint64_t inode);

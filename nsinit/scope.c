@@ -146,7 +146,7 @@ static int divide(struct monitor *monitor, const struct plan_scope *op, const ch
 		return -1;
 	}
 	*call = "cgroup";
-	return cgroup_divide(monitor->plan, scope, container->cgroup, &container->cgroup_inode, subject);
+	return cgroup_divide(monitor->plan, scope, op->limits, container->cgroup, &container->cgroup_inode, subject);
 }
 
 void scope_await(struct monitor *monitor, int bus_fd)

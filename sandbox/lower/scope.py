@@ -51,7 +51,7 @@ def container(case: Case, settings: list[Setting], origin: str) -> list[Step]:
     # All that there are, as runc has it: an engine counts by them, and changes limits later.
     controllers = [*(setting.controller for setting in settings if setting.controller), *case.host.controllers]
     description = _plain(f"container {case.call.id or unit}")
-    return _steps(case, (unit, "", ""), slice_name, description, own, settings, controllers, origin)
+    return _steps(case, (unit, "", ""), slice_name, description, own, settings, controllers, origin, limits=True)
 
 
 def parse(path: str, id: str) -> tuple[str, str]:  # noqa: A002 (its name in the specification)
@@ -118,6 +118,7 @@ def _steps(
     origin: str,
     *,
     with_monitor: bool = False,
+    limits: bool = False,
 ) -> list[Step]:
     from sandbox.kernel.manager import SCOPE_SECONDS, conversation  # late: for few, and it costs
 
@@ -145,6 +146,7 @@ def _steps(
         monitor_at=said.monitor_at,
         id_at=said.id_at,
         id_in_unit=len(before) if drawn else 0,
+        limits=int(limits),
         root=case.host.cgroup_root,
         milliseconds=int(SCOPE_SECONDS * 1000),
     )

@@ -143,6 +143,7 @@ class Scope(Op):
     monitor_at: U32 = 0
     id_at: U32 = 0
     id_in_unit: U32 = 0
+    limits: U32 = 0  # the settings are written to the scope, too: whoever asks an engine looks there
     milliseconds: U32 = 25000  # so long is waited for an answer
 
 

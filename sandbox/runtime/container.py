@@ -331,7 +331,10 @@ class Container(Handle):
         with self._locked() as (place, record):
             if place.status(record) == Status.STOPPED:
                 raise WrongStatus("container not running")
-            change(_cgroup_of(record), resources)
+            directory = _cgroup_of(record)
+            scope = os.path.dirname(directory)
+            # A container's has them, too (Scope.limits); in a sandbox's there may be its keeper.
+            change(directory, resources, scope if not record.held and scope.endswith(".scope") else "")
 
     def checkpoint(self, path: Path) -> None:
         """Write its processes to `path`.  Raises NotSupported: later."""

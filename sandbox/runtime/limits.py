@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 _PERIOD = 100_000  # of the kernel, in microseconds
 
 
-def change(directory: str, resources: Resources | Mapping[str, Any]) -> None:
-    """Write the limits to the files of the cgroup at `directory`.  Raises SpecError, HostError."""
+def change(directory: str, resources: Resources | Mapping[str, Any], above: str = "") -> None:
+    """Write the limits to the files of the cgroup at `directory`, and to those of `above`, where it has them too.
+
+    Raises SpecError, HostError.
+    """
     from sandbox.lower.resources import settings
 
     if not isinstance(resources, Resources):
@@ -33,7 +36,10 @@ def change(directory: str, resources: Resources | Mapping[str, Any]) -> None:
     _check_usage(directory, completed.memory)
     found = settings(completed, lambda place: f"resources.{place}", bfq=os.path.exists(f"{directory}/io.bfq.weight"))
     _enable(directory, dict.fromkeys(setting.controller for setting in found if setting.controller))
-    cgroup.apply(directory, [str(setting) for setting in found])
+    words = [str(setting) for setting in found]
+    cgroup.apply(directory, words)
+    if above:
+        cgroup.apply(above, words)
 
 
 def _enable(directory: str, controllers: Iterable[str]) -> None:
