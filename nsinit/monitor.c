@@ -224,7 +224,8 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		relay_pass(&monitor->relay, &events[RELAY]);
 		if (monitor->keeper)
 			keeper_pass(monitor->keeper, &events[KEEPER]);
-		if (events[SIGNALS].revents) {
+		/* What was said before a signal came is heard before it: whoever stops us has seen the command run. */
+		if (events[SIGNALS].revents && (monitor->ready || !events[SYNC].revents)) {
 			signals_pass(monitor);
 			if (!reaped && has_ended(monitor))
 				return;

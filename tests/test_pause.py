@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,31 @@ def test_one_that_a_shell_has_stopped_is_paused(
     wait_for(lambda: state(stopped.pid) != "T" and status(sandbox) == "running")
     before = (project / "one").read_text()
     wait_for(lambda: (project / "one").read_text() not in ("", before))
+
+
+@needs("strace")
+def test_who_stops_it_has_seen_its_command_run(sandbox: Sandbox, project: Path, tmp_path: Path) -> None:
+    """A monitor that was slow finds the word that the command runs, and the signal that came after it, at once."""
+    sandbox("run", "--name", "web", "true", check=True)  # from here on no interpreter is needed
+    slow = tmp_path / "slow"
+    slow.write_text(
+        "#!/bin/sh\n"
+        f"exec strace -o {tmp_path}/trace -e trace=poll -e inject=poll:delay_enter=2000000:when=1 "
+        f'{sandbox.binary} "$@"\n'
+    )
+    slow.chmod(0o755)
+    process = replace(sandbox, binary=slow).popen(
+        *("run", "--name", "web", "sh", "-c", "echo > web.up; exec sleep 1000"), process_group=0
+    )
+    wait_for((project / "web.up").exists)
+    monitor = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    os.kill(monitor, signal.SIGTSTP)
+    wait_for(lambda: state(monitor) in ("T", "t"))
+
+    assert sandbox("exec", "web", "echo", "in").stdout == "in\n"
+    os.kill(monitor, signal.SIGCONT)
+    sandbox("kill", "web", "KILL", check=True)
+    assert process.wait(20) == 137
 
 
 def test_kill_ends_one_that_a_shell_has_stopped(sandbox: Sandbox, stopped: subprocess.Popen[str]) -> None:
