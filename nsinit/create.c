@@ -17,6 +17,7 @@
 #include "notify.h"
 #include "passing.h"
 #include "python.h"
+#include "scope.h"
 #include "sys.h"
 
 /* What the command gets beside the plan's environment. */
@@ -118,8 +119,9 @@ static void begin(struct monitor *monitor, const struct engine_call *call)
 		container_close(container);
 		return;
 	}
-	/* Should we be killed when it has just been made, whoever cleans up has to know where to look; ours it is not yet. */
-	if (plan_find(monitor->plan, OP_CGROUP))
+	/* Should we be killed when it has just been made, whoever cleans up has to know where to look; ours it is not yet.  One in
+	 * a scope has no path before that is there. */
+	if (plan_find(monitor->plan, OP_CGROUP) && !scope_wanted(monitor->plan))
 		cgroup_name(monitor->plan, call->id, container->cgroup);
 	int recorded = container_record(container, monitor->plan, NULL);
 	container->cgroup[0] = 0;

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from needs import needs
 from oci_world import Runtime, World, base_config, world
+from test_ps import wait_for
 from user_manager_world import UserManager
 
 from sandbox.errors import SpecError
 from sandbox.lower.scope import expand, parse
 from sandbox.lower.unit_properties import parse as parse_value
 from sandbox.lower.unit_properties import properties
+from sandbox.runtime.state import Record
 
 __all__ = ["world"]  # a fixture
 
@@ -247,6 +249,21 @@ def test_a_kept_plan_serves_a_container_in_a_scope_too(oci: Systemd, tmp_path: P
         assert result.returncode == 0, result.stderr
         assert ("python" in trace.read_text()) is expected
         assert oci.manager.wait_for_none("box-kept.scope") == []
+
+
+@pytest_needs
+@needs("busybox", "strace")
+def test_before_the_scope_is_there_no_cgroup_is_written_down(oci: Systemd) -> None:
+    """What is written down goes if the call is killed: the child's name by itself would be a directory of the host's."""
+    oci.fill("user.slice:box:one", "/bin/true")
+    assert oci("run", "--bundle", str(oci.world.bundle), "one").returncode == 0  # from here on no interpreter is needed
+    record = oci.runtime.root / "containers/one/state.json"
+    slowly = ["strace", "-o", "/dev/null", "-e", "trace=connect", "-e", "inject=connect:delay_enter=2000000"]
+    command = oci.runtime.command("--systemd-cgroup", "run", "--bundle", str(oci.world.bundle), "one")
+    with subprocess.Popen([*slowly, *command], env=oci.environment, stdin=subprocess.DEVNULL) as process:
+        wait_for(record.exists)
+        assert Record(record.read_text()).unmade_cgroup == ""
+        assert process.wait(20) == 0
 
 
 @pytest_needs
