@@ -15,6 +15,7 @@ from jeepney import DBusAddress, Endianness, HeaderFields, MessageType, new_erro
 from needs import needs
 from plan_world import PlanWorld
 
+from sandbox.kernel import manager
 from sandbox.kernel.manager import NoManager, conversation, find
 from sandbox.plan.inputs import InputKind, Inputs
 from sandbox.plan.ops import Cgroup, MapIds, Scope
@@ -309,3 +310,23 @@ def test_a_bus_that_is_none_is_no_manager(bus: Bus, runtime_dir: Path, words: by
     assert why in str(refusal.value)
     # Nothing that could be looked at has to change for it to answer the next time.
     assert any(entry.kind == InputKind.NODE and not entry.inode for entry in inputs.seen.values())
+
+
+def test_a_bus_that_never_comes_to_the_point_is_no_manager(
+    bus: Bus, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                client.sendall(b"D")
+                time.sleep(0.1)
+
+    monkeypatch.setattr(manager, "ANSWER_SECONDS", 0.5)
+    bus.serve(talk)
+    (runtime_dir / "bus").unlink()
+    bus.path.rename(runtime_dir / "bus")
+
+    began = time.monotonic()
+    with pytest.raises(NoManager, match="does not answer"):
+        find(Inputs({"XDG_RUNTIME_DIR": str(runtime_dir)}))
+    assert time.monotonic() - began < 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _ask(address: str) -> str:
             bus.settimeout(ANSWER_SECONDS)
             bus.connect(address)
             bus.sendall(_GREETING + call)
-            answers = _answers(bus, 3)
+            answers = _answers(bus, 3, time.monotonic() + ANSWER_SECONDS)
     except TimeoutError:
         raise NoManager(f"{address} does not answer") from None
     except OSError as error:
@@ -166,8 +167,11 @@ def _is_in(pid: int, cgroup: str) -> bool:
         return False
 
 
-def _answers(bus: Any, count: int) -> dict[int, tuple[Any, ...]]:
-    """Return the bodies of the answers to the calls 1 to `count`.  Raises NoManager, OSError."""
+def _answers(bus: Any, count: int, end: float) -> dict[int, tuple[Any, ...]]:
+    """Return the bodies of the answers to the calls 1 to `count`, all of which are to be there at `end`.
+
+    Raises NoManager, OSError; TimeoutError is one.
+    """
     from jeepney import HeaderFields, MessageType, Parser
 
     buffer, parser = b"", Parser()
@@ -175,6 +179,7 @@ def _answers(bus: Any, count: int) -> dict[int, tuple[Any, ...]]:
     found: dict[int, tuple[Any, ...]] = {}
     size = 0
     while len(found) < count:
+        bus.settimeout(max(0.001, end - time.monotonic()))  # each byte by itself would be in time for hours
         data = bus.recv(4096)
         size += len(data)
         if not data or size > _ANSWER_MAX:
