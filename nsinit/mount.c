@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "place.h"
+
 /* Sources are paths of the host without symlinks: they were resolved when the plan was made, and a symlink that appeared
  * since must not redirect us. */
 int mount_source(const char *path)
@@ -109,6 +111,13 @@ int mount_attach(struct run *run, int tree_fd, int place_fd, const char *target)
 	if (sys_move_mount(tree_fd, place_fd, "", MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return refuse(run, "move_mount", target);
 	return 0;
+}
+
+int mount_place(struct run *run, int tree_fd, const char *target, mode_t kind, mode_t mode)
+{
+	cleanup_fd int place_fd = open_place(run, target, kind, mode);
+
+	return place_fd < 0 ? refuse(run, "openat2", target) : mount_attach(run, tree_fd, place_fd, target);
 }
 
 /* --- id-mapped mounts ------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "run.h"
 #include "sys.h"
@@ -21,6 +22,9 @@ int mount_change(struct run *run, int tree_fd, const char *subject, const struct
 int mount_map_ids(struct run *run, int tree_fd, const char *subject, bool recursive, const char *uid_map,
 		  const char *gid_map);
 int mount_attach(struct run *run, int tree_fd, int place_fd, const char *target);
+
+/* Attach it to `target`, which is made where it is absent, as open_place() has it. */
+int mount_place(struct run *run, int tree_fd, const char *target, mode_t kind, mode_t mode);
 
 /* Copy what lies in the directory `from_fd` into `to_fd`, a file system that nobody else has yet. */
 int copy_up(struct run *run, int from_fd, int to_fd);

@@ -33,10 +33,7 @@ int op_bind_mount(struct run *run, const struct plan_bind_mount *op)
 	if (mount_map_ids(run, tree_fd, source, op->map_recursive, plan_text(run->plan, op->uid_map),
 			  plan_text(run->plan, op->gid_map)) < 0)
 		return -1;
-	cleanup_fd int place_fd = open_place(run, target, status.st_mode, 0755);
-	if (place_fd < 0)
-		return refuse(run, "openat2", target);
-	return mount_attach(run, tree_fd, place_fd, target);
+	return mount_place(run, tree_fd, target, status.st_mode, 0755);
 }
 
 /* procfs and sysfs are taken for the kernel's word: what a symlink of the image's led to would be elsewhere. */

@@ -10,7 +10,6 @@
 #include "companion.h"
 #include "exit.h"
 #include "mount.h"
-#include "place.h"
 #include "sys.h"
 
 static int wish(struct run *run, enum companion_wish what)
@@ -73,10 +72,5 @@ int op_place_file(struct run *run, const struct plan_place_file *op)
 	const char *target = plan_text(run->plan, op->target);
 	cleanup_fd int tree_fd = make_file(run, op, target);
 
-	if (tree_fd < 0)
-		return -1;
-	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
-	if (place_fd < 0)
-		return refuse(run, "openat2", target);
-	return mount_attach(run, tree_fd, place_fd, target);
+	return tree_fd < 0 ? -1 : mount_place(run, tree_fd, target, S_IFREG, 0644);
 }

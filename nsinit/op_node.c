@@ -59,12 +59,7 @@ static int graft_file(struct run *run, int source_fd, const char *source, const 
 {
 	cleanup_fd int tree_fd = mount_file(run, source_fd, source, attributes);
 
-	if (tree_fd < 0)
-		return -1;
-	cleanup_fd int place_fd = open_place(run, target, S_IFREG, 0644);
-	if (place_fd < 0)
-		return refuse(run, "openat2", target);
-	return mount_attach(run, tree_fd, place_fd, target);
+	return tree_fd < 0 ? -1 : mount_place(run, tree_fd, target, S_IFREG, 0644);
 }
 
 /* The node must be the device that it is named after: a directory that somebody could write
