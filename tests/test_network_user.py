@@ -239,6 +239,17 @@ def test_a_kept_plan_and_its_report(there: Sandbox, project: Path) -> None:
     assert [entry["asked"] for entry in settings if entry["name"] == "network.mode"] == ["user"]
 
 
+def test_a_kept_plan_knows_which_ports_are_roots(world: Network, there: Sandbox) -> None:
+    words = ("run", "--network", "user", "--publish", "8080:80", "--", "true")
+    there(*words, check=True)
+    started = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    subprocess.run([*world.host, "sh", "-c", f"echo 9000 > {started}"], check=True)
+    done = there(*words)
+
+    assert done.returncode == 125
+    assert '"8080:80": ports below 9000 are root\'s alone on this host' in done.stderr
+
+
 @pytest.mark.parametrize(
     "options, said",
     [

@@ -16,7 +16,7 @@ from sandbox.plan.inputs import Inputs
 from sandbox.profile import limits, mounts
 from sandbox.profile.environment import variables
 from sandbox.profile.fragment import merge_fragment
-from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id
+from sandbox.profile.identity import capabilities, check_capabilities, full_name, id_map, identifier, inside_id, umask
 from sandbox.profile.load import Layered, Origin, is_page
 from sandbox.profile.paths import below
 from sandbox.profile.policy import VISIBLE, Access, Policy, check_nested, in_vain
@@ -237,25 +237,13 @@ class _Expander(Eye):
 
     def _user(self) -> User:
         self._note("process.user", "user", "uid")
+        if self.profile.process.umask is not None:
+            self._note("process.user.umask", "process", "umask")
         return User(
             uid=inside_id(self.layered, "uid", self.request.uid),
             gid=inside_id(self.layered, "gid", self.request.gid),
-            umask=self._umask(),
+            umask=umask(self.layered),
         )
-
-    def _umask(self) -> int | None:
-        value = self.profile.process.umask
-        if value is None:
-            return None
-        where = self._note("process.user.umask", "process", "umask").text
-        try:
-            # A text: a bare 27 in TOML is decimal, and surely meant otherwise.
-            mask = int(value, 8) if value.isascii() and value.isalnum() else -1
-        except ValueError:
-            mask = -1
-        if not 0 <= mask <= 0o777:
-            raise ProfileError(f'"{value}" is not a umask', where=where, hint='write three octal digits: "027"')
-        return mask
 
     def _cwd(self, rules: Policy) -> str:
         origin = self._note("process.cwd", "process", "cwd")
@@ -311,7 +299,7 @@ class _Expander(Eye):
             return
         from sandbox.profile import network  # late: most sandboxes have none
 
-        for name, (value, origin) in network.wanted(self.layered).items():
+        for name, (value, origin) in network.wanted(self.layered, self.inputs).items():
             self._annotate(name, value if isinstance(value, str) else encode(value).decode(), origin)
 
     def _id_map(self, kind: Literal["uid", "gid"], own: int) -> list[IdMapping]:

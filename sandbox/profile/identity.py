@@ -1,4 +1,4 @@
-"""Who the command is: ids inside and outside, and capabilities."""
+"""Who the command is: ids inside and outside, umask and capabilities."""
 
 from __future__ import annotations
 
@@ -22,6 +22,22 @@ def inside_id(layered: Layered, kind: Literal["uid", "gid"], own: int) -> int:
     if not 0 <= chosen < ID_LIMIT:
         raise ProfileError(f"{chosen} is not an id", where=layered.origin("user", kind).text)
     return chosen
+
+
+def umask(layered: Layered) -> int | None:
+    """Return the command's umask, None where nothing is said of it.  Raises ProfileError."""
+    value = layered.profile.process.umask
+    if value is None:
+        return None
+    try:
+        # A text: a bare 27 in TOML is decimal, and surely meant otherwise.
+        mask = int(value, 8) if value.isascii() and value.isalnum() else -1
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        where = layered.origin("process", "umask").text
+        raise ProfileError(f'"{value}" is not a umask', where=where, hint='write three octal digits: "027"')
+    return mask
 
 
 def id_map(layered: Layered, kind: Literal["uid", "gid"], own: int, ranges: list[Range]) -> list[IdMapping]:

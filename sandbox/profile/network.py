@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from sandbox.errors import ProfileError
+from sandbox.plan.inputs import Inputs
 from sandbox.profile.load import Layered
 
 USER_MODES = ("user", "pasta", "slirp4netns")
@@ -19,8 +20,11 @@ _UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 
 
-def published(text: str, where: str) -> str:
-    """Return "ADDRESS/8080:80 tcp" for "ADDRESS:8080:80/tcp".  Raises ProfileError."""
+def published(text: str, where: str, first: int) -> str:
+    """Return "ADDRESS/8080:80 tcp" for "ADDRESS:8080:80/tcp"; `first` is the lowest port that is not root's alone.
+
+    Raises ProfileError.
+    """
     match = _PUBLISHED.fullmatch(text.strip())
     if match is None:
         raise ProfileError(
@@ -29,7 +33,7 @@ def published(text: str, where: str) -> str:
     outside, inside = _ports(match["outside"], text, where), _ports(match["inside"], text, where)
     if outside[1] - outside[0] != inside[1] - inside[0]:
         raise ProfileError(f'"{text}" has {_count(outside)} ports outside and {_count(inside)} inside', where=where)
-    _check_privilege(outside[0], text, where)
+    _check_privilege(outside[0], first, text, where)
     place = f"{_address(match['address'], where)}/" if match["address"] else ""
     return f"{place}{match['outside']}:{match['inside']} {match['protocol'] or 'tcp'}"
 
@@ -55,13 +59,13 @@ def _ports(text: str, whole: str, where: str) -> tuple[int, int]:
     return ports
 
 
-def _check_privilege(port: int, text: str, where: str) -> None:
-    """Refuse a port that the kernel lets root alone bind, ip_unprivileged_port_start of ip-sysctl.rst."""
-    try:
-        with open(_UNPRIVILEGED) as file:
-            first = int(file.read())
-    except OSError:
-        first = 1024
+def _first_unprivileged(inputs: Inputs) -> int:
+    """Return the lowest port that the kernel lets others than root bind, ip-sysctl.rst."""
+    written = inputs.words(_UNPRIVILEGED)
+    return int(written) if written.isdigit() else 1024
+
+
+def _check_privilege(port: int, first: int, text: str, where: str) -> None:
     if port < first:
         raise ProfileError(
             f'"{text}": ports below {first} are root\'s alone on this host',
@@ -80,14 +84,20 @@ def _address(text: str, where: str) -> str:
     return bare
 
 
-def wanted(layered: Layered) -> dict[str, tuple[object, str]]:
+def wanted(layered: Layered, inputs: Inputs) -> dict[str, tuple[object, str]]:
     """Return the annotations that the section becomes: value and where it was written.  Raises ProfileError."""
     section = layered.profile.network
     if section.mode not in USER_MODES:
         _refuse_what_needs_one(layered)
         return {}
     found: dict[str, tuple[object, str]] = {"network": (section.mode, layered.origin("network", "mode").text)}
-    for key, check in (("publish", published), ("loopback", loopback), ("dns", _server), ("search", _domain)):
+    first = _first_unprivileged(inputs) if section.publish else 0
+    for key, check in (
+        ("publish", lambda text, where: published(text, where, first)),
+        ("loopback", loopback),
+        ("dns", _server),
+        ("search", _domain),
+    ):
         written = getattr(section, key)
         values = [check(str(text), layered.origin("network", key, index).text) for index, text in enumerate(written)]
         if values:
