@@ -113,6 +113,17 @@ def test_where_a_key_goes(world: World, text: str) -> None:
     assert encode(decode(encode(expansion.spec))) == encode(expansion.spec)
 
 
+def test_of_two_rates_for_one_disk_the_lower_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project may add a path, and only tighten by it: the kernel would take the last that it was told."""
+    monkeypatch.setattr("sandbox.profile.resources.whole_device", lambda *_: (8, 0))
+    text = '[limits.io]\n"/" = { write = 5, read = "?9" }\n"/usr" = { write = 6, read = 7 }\n"/etc" = { write = 5 }'
+    expansion = expanded(world, text)
+
+    assert value(expansion, "linux.resources.blockIO.throttleWriteBpsDevice") == [{"major": 8, "minor": 0, "rate": 5}]
+    assert value(expansion, "linux.resources.blockIO.throttleReadBpsDevice") == [{"major": 8, "minor": 0, "rate": 7}]
+    assert expansion.origins["linux.resources.blockIO.throttleReadBpsDevice[0]"].endswith("limits.io./usr.read")
+
+
 ANNOTATIONS = {
     "": {"root": "fresh", "terminal": "auto", "init": "true", "nested": "false", "symlinks": "{}", "keep": "[]"},
     "[process]\ninit = false\ntty = false": {"init": "false", "terminal": "never"},

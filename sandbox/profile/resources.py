@@ -25,12 +25,12 @@ from sandbox.spec.runtime import (
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 _CPUSET = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_THROTTLES = (
-    ("read", "throttle_read_bps_device", "throttleReadBpsDevice"),
-    ("write", "throttle_write_bps_device", "throttleWriteBpsDevice"),
-    ("read_ops", "throttle_read_iops_device", "throttleReadIOPSDevice"),
-    ("write_ops", "throttle_write_iops_device", "throttleWriteIOPSDevice"),
-)
+_THROTTLES = {
+    "read": ("throttle_read_bps_device", "throttleReadBpsDevice"),
+    "write": ("throttle_write_bps_device", "throttleWriteBpsDevice"),
+    "read_ops": ("throttle_read_iops_device", "throttleReadIOPSDevice"),
+    "write_ops": ("throttle_write_iops_device", "throttleWriteIOPSDevice"),
+}
 
 
 class Shared:
@@ -231,23 +231,35 @@ class _Reader:
         if limits.io_weight is not None:
             self.unified("io.weight", weight(limits.io_weight, self.where("io_weight")), "io_weight")
         result = BlockIo()
-        for path, limit in limits.io.items():
+        for (key, device), (rate, path) in self._rates(vocabulary, inputs).items():
+            field, member = _THROTTLES[key]
+            devices: list[ThrottleDevice] = getattr(result, field)
+            self.note(f"blockIO.{member}[{len(devices)}]", "io", path, key)
+            devices.append(ThrottleDevice(major=device[0], minor=device[1], rate=rate))
+        if result != BlockIo():
+            self.found.resources.block_io = result
+
+    def _rates(self, vocabulary: Vocabulary, inputs: Inputs) -> dict[tuple[str, tuple[int, int]], tuple[int, str]]:
+        """Return the rate of each kind and disk, and the path with which it was written.
+
+        Of several paths on one disk the least counts: otherwise who adds a path, as a project may, would lift a limit.
+        """
+        found: dict[tuple[str, tuple[int, int]], tuple[int, str]] = {}
+        for path, limit in self.limits.io.items():
             origin = self.layered.origin("limits", "io", path)
             try:
-                major, minor = whole_device(vocabulary.single(path, origin), inputs)
+                device = whole_device(vocabulary.single(path, origin), inputs)
             except HostError as error:
                 raise ProfileError(error.reason, where=origin.text, hint=error.hint) from error
-            for key, field, member in _THROTTLES:
+            for key in _THROTTLES:
                 value = getattr(limit, key)
                 if value is None:
                     continue
                 where = self.where("io", path, key)
                 rate = operations(value, where) if key.endswith("_ops") else size(plain(value)[0], where)  # type: ignore[arg-type]
-                devices: list[ThrottleDevice] = getattr(result, field)
-                self.note(f"blockIO.{member}[{len(devices)}]", "io", path, key)
-                devices.append(ThrottleDevice(major=major, minor=minor, rate=rate))
-        if result != BlockIo():
-            self.found.resources.block_io = result
+                if (key, device) not in found or rate < found[key, device][0]:
+                    found[key, device] = rate, path
+        return found
 
     def raw(self) -> None:
         for file, value in self.limits.unified.items():
