@@ -120,6 +120,16 @@ def test_a_command_that_reads_nothing_more_is_left_by_an_end(detached: Detached)
     assert detached.wait(name) == 4
 
 
+def test_a_command_that_does_not_read_is_heard_all_the_same(detached: Detached) -> None:
+    """More is typed than anybody has room for, and it goes on to talk, more than there is room for, too."""
+    name = detached("-i", "sh", "-c", "sleep 0.3; seq 200000; echo end; exit 6")
+    result = detached.sandbox("attach", name, input="x" * 3_000_000)
+
+    assert result.stdout.endswith("\nend\n")
+    assert result.stdout.count("\n") == 200_001
+    assert result.returncode == 6
+
+
 @pytest.mark.parametrize("number", [2, 15])
 def test_a_signal_ends_the_stay_and_not_the_sandbox(detached: Detached, number: int) -> None:
     name = detached("-i", "cat")
@@ -256,6 +266,18 @@ def test_the_window_has_the_size_of_ours(detached: Detached, shell: str, termina
     terminal.resize(44, 99)
     terminal.type("until stty size | grep '44 9[9]'; do sleep 0.05; done\n")
     terminal.expect("44 99")
+    leave(terminal, process)
+
+
+def test_a_command_that_does_not_read_is_left_by_the_keys(detached: Detached, terminal: Terminal) -> None:
+    """A terminal that is read raw keeps what is typed, until it is full; then the keeper does, and then we."""
+    talks = "import time, tty\ntty.setraw(0)\nwhile True: print('up', flush=True); time.sleep(0.1)"
+    name = detached("-i", "--tty", "python3", "-c", talks)
+    process = terminal.start(detached.sandbox, "attach", name)
+    terminal.expect("up")
+    os.set_blocking(terminal.master, False)
+    for _ in range(3000):
+        wait_until(lambda: terminal.takes("x" * 400))
     leave(terminal, process)
 
 

@@ -45,6 +45,15 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def takes(self, text: str) -> bool:
+        """Type it where there is room, and pass over what was said."""
+        if select.select([self.master], [], [], 0)[0]:
+            os.read(self.master, 4096)
+        try:
+            return os.write(self.master, text.encode()) > 0
+        except BlockingIOError:
+            return False
+
     def expect(self, text: str, seconds: float = 20) -> str:
         """Read until `text` has been seen, and return all up to it."""
         end = time.monotonic() + seconds * SLOWNESS

@@ -12,6 +12,7 @@ import socket
 import sys
 import termios
 import tty
+from collections import deque
 from types import FrameType
 
 from sandbox.cli.verb_line import Values
@@ -24,6 +25,7 @@ from sandbox.runtime.state import Place, Record, Status, open_container, state_r
 _END_SECONDS = 0.5  # in which a keeper that has said nothing more is gone
 _INPUT = 4096
 _PACKET = 1 << 16
+_UNSENT_MOST = 1 << 16  # of what is typed to a command that does not read; the kernel's terminals keep less
 _TERMINAL, _INTERACTIVE = 1, 2
 DETACH_KEYS = "ctrl-p,ctrl-q"
 
@@ -110,6 +112,7 @@ class _Attachment:
         self._record = record
         self._keys = KeyWatch(keys)
         self._reads = reads
+        self._unsent: deque[bytes] = deque()  # packets for which there was no room
         self._modes: list[object] | None = None  # of our terminal, to be restored
         self._terminal = False  # does the sandbox have one?
         try:
@@ -150,24 +153,32 @@ class _Attachment:
         if self._reads and self._terminal and os.isatty(0):
             self._modes = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSADRAIN)
-        poll = select.poll()
-        poll.register(self._connection, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        if self._reads:
-            poll.register(0, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
+            ready = self._wait()
             if self._wake in ready:
                 os.read(self._wake, 64)
                 self._send_window()
-            if self._connection.fileno() in ready:
+            if ready.get(self._connection.fileno(), 0) & ~select.POLLOUT:
                 status = self._take()
                 if status is not None:
                     return status
-            if 0 in ready and self._pass_input(poll):
+            self._send_rest()
+            if 0 in ready and self._pass_input():
                 self._restore()
                 print(f"\nsandbox: {self._record.id} runs on", file=sys.stderr)
                 return 0
+
+    def _wait(self) -> dict[int, int]:
+        """Return what there is to be done.
+
+        A command that does not read holds up neither what it says itself, nor the keys to leave it by.
+        """
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poll.register(self._wake, select.POLLIN)
+        if self._reads and (not self._unsent or os.isatty(0)):
+            poll.register(0, select.POLLIN)
+        return dict(poll.poll())
 
     def _receive(self) -> bytes:
         try:
@@ -209,23 +220,31 @@ class _Attachment:
             raise ContainerError(f"{name} was killed")
         return int(result["exit"]["status"])
 
-    def _pass_input(self, poll: select.poll) -> bool:
+    def _pass_input(self) -> bool:
         """Pass on what was typed; return whether the keys to leave by were among it."""
         typed = os.read(0, _INPUT - 16)
         if not typed:
-            poll.unregister(0)
+            self._reads = False
             self._send(b"c")
             return False
         passed, leaves = self._keys.pass_on(typed) if os.isatty(0) else (typed, False)
-        if passed:
+        if passed and sum(map(len, self._unsent)) < _UNSENT_MOST:
             self._send(b"i" + passed)
         return leaves
 
     def _send(self, packet: bytes) -> None:
-        try:
-            self._connection.send(packet)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it ends: there is a last word to be read
+        self._unsent.append(packet)
+        self._send_rest()
+
+    def _send_rest(self) -> None:
+        while self._unsent:
+            try:
+                self._connection.send(self._unsent[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it ends: there is a last word to be read
+            self._unsent.popleft()
 
     def _send_window(self, *, redraw: bool = False) -> None:
         """Give the sandbox's terminal the size of ours; another one first lets programs draw anew."""
