@@ -261,6 +261,8 @@ def test_a_kept_plan_knows_which_ports_are_roots(world: Network, there: Sandbox)
         (("--network", "user", "--publish", "8080:0"), "0 are no ports"),
         (("--network", "user", "--publish", "999.0.0.1:8080:80"), '"999.0.0.1" is no address'),
         (("--network", "user", "--dns", "resolver"), '"resolver" is no address'),
+        (("--network", "user", "--dns", "fe80::1%a b"), '"fe80::1%a b" is no address'),
+        (("--network", "user", "--dns", "::1%\nnameserver ::2"), '"::1%\\nnameserver ::2" is no address'),
         (("--network", "slirp4netns", "--publish", "8080:80"), "ports are published by pasta alone"),
     ],
 )

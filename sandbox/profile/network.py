@@ -130,12 +130,15 @@ def _refuse_what_needs_one(layered: Layered) -> None:
 
 
 def _server(text: str, where: str) -> str:
+    address, percent, zone = text.partition("%")
     try:
-        return str(ipaddress.ip_address(text))
+        found = str(ipaddress.ip_address(address))
     except ValueError:
-        raise ProfileError(
-            f'"{text}" is no address', where=where, hint='write "192.0.2.53" or "2001:db8::53"'
-        ) from None
+        found = ""
+    # Of a zone Python takes any text, also one with a line in it for resolv.conf.
+    if not found or (percent and (":" not in found or not _NAME.fullmatch(zone))):
+        raise ProfileError(f'"{text}" is no address', where=where, hint='write "192.0.2.53" or "2001:db8::53"')
+    return found + percent + zone
 
 
 def _domain(text: str, where: str) -> str:
