@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -147,3 +148,28 @@ def test_a_state_directory_that_cannot_be_written_is_an_error_that_names_it(
     assert result.returncode == 125
     assert f"cannot keep {containers}" in result.stderr
     assert "Permission denied" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "limit, most, words, hint",
+    [
+        ("RLIMIT_FSIZE", 1024, ("run", "true"), "ulimit -f"),
+        ("RLIMIT_NOFILE", 24, ("run", "--detach", "true"), "ulimit -n"),
+    ],
+)
+def test_what_the_caller_may_not_have_is_an_error_that_names_it(
+    sandbox: Sandbox, runtime_dir: Path, limit: str, most: int, words: tuple[str, ...], hint: str
+) -> None:
+    """Files hardly larger than nothing; fewer descriptors than are waited for."""
+
+    def lower() -> None:
+        number = getattr(resource, limit)
+        resource.setrlimit(number, (most, resource.getrlimit(number)[1]))
+
+    process = sandbox.popen(*words, preexec_fn=lower)
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert (process.returncode, stdout) == (125, "")
+    assert hint in stderr
+    assert "Traceback" not in stderr
+    assert not list((runtime_dir / "sandbox/containers").glob("*"))

@@ -189,9 +189,15 @@ def keep(directory: str, name: str, data: bytes) -> int:
 
 
 def plan_in_memory(data: bytes) -> int:
-    """Return a descriptor open on a plan that no file keeps."""
-    descriptor = os.memfd_create("plan", os.MFD_CLOEXEC)
-    _write(descriptor, data)
+    """Return a descriptor open on a plan that no file keeps.  Raises HostError."""
+    try:
+        descriptor = os.memfd_create("plan", os.MFD_CLOEXEC)
+        _write(descriptor, data)
+    except OSError as error:
+        from errno import EFBIG  # late: only here
+
+        hint = "let files be larger: ulimit -f" if error.errno == EFBIG else ""
+        raise HostError(f"what is to be done cannot be written down: {error.strerror}", hint=hint) from error
     return descriptor
 
 
