@@ -266,10 +266,12 @@ def test_strict_refuses_what_is_not_in_force() -> None:
     assert caught.value.hint
 
 
-def test_a_report_counts_what_can_be_counted() -> None:
-    report = {"annotations": {"dev.sandbox.report": "/r.json"}}
+@pytest.mark.parametrize("name", ["report", "reportPage"])
+def test_a_report_counts_what_can_be_counted(name: str) -> None:
+    report = {"annotations": {f"dev.sandbox.{name}": "/r.json"}}
     (step,) = (step for step in lowered(report, DELEGATED) if isinstance(step.op, Cgroup))
 
+    assert step.origin == f"config.json: annotations.{name}"
     assert (step.op.controllers, step.op.settings) == (("memory",), ())
     assert not [step for step in lowered({}, DELEGATED) if isinstance(step.op, Cgroup)]
 

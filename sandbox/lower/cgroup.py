@@ -109,12 +109,13 @@ def _settings(spec: Spec, origins: Origins, *, bfq: bool) -> list[Setting]:
 
 def needs_cgroup(spec: Spec, origins: Origins) -> bool:
     """Is a sandbox one that has a cgroup, where it can have one?  Without limits, for what can be counted in it."""
-    return is_watched(spec) or bool(_settings(spec, origins, bfq=False))
+    return bool(watcher(spec)) or bool(_settings(spec, origins, bfq=False))
 
 
-def is_watched(spec: Spec) -> bool:
-    """Will somebody ask how much it uses?"""
-    return bool(annotation(spec, "report") or annotation(spec, "reportPage")) or annotation(spec, "detached") == "true"
+def watcher(spec: Spec) -> str:
+    """Return the annotation for which somebody will ask how much it uses, "" if nobody will."""
+    asked = next((name for name in ("report", "reportPage") if annotation(spec, name)), "")
+    return asked or ("detached" if annotation(spec, "detached") == "true" else "")
 
 
 # --- a sandbox's ---
@@ -196,12 +197,12 @@ def _notices(case: Case, unmet: list[Verdict]) -> list[Step]:
 def _made(case: Case) -> list[Step]:
     host = case.host
     met = [verdict.setting for verdict in verdicts(case) if not verdict.why]
-    if way(host) == "none" or not (met or is_watched(case.spec)):
+    watched = watcher(case.spec)
+    if way(host) == "none" or not (met or watched):
         return []
-    counted = [name for name in WATCHED if name in host.controllers] if is_watched(case.spec) else []
+    counted = [name for name in WATCHED if name in host.controllers] if watched else []
     controllers = tuple(dict.fromkeys([*(setting.controller for setting in met if setting.controller), *counted]))
-    watched = "annotations.report" if annotation(case.spec, "report") else "annotations.detached"
-    origin = _origin(case, met[0]) if met else case.origins[watched]
+    origin = _origin(case, met[0]) if met else case.origins[f"annotations.{watched}"]
     if way(host) == "scope":
         from sandbox.lower.scope import sandbox as scope  # late: for few
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.lower.cgroup import is_watched, verdicts, way
+from sandbox.lower.cgroup import verdicts, watcher, way
 from sandbox.lower.record import json_value
 from sandbox.plan.ops import (
     Keep,
@@ -85,9 +85,10 @@ def memory_limit(case: Case) -> list[Step]:
             where = case.origins[f"linux.resources.{verdict.setting.place}"]
             limit = int(verdict.setting.value)
             return [Step(_memory_limit(limit, f"the limit of {size(limit)} ({where}) was reached", where), where)]
-    if not is_watched(case.spec):
+    watched = watcher(case.spec)
+    if not watched:
         return []
-    return [Step(_memory_limit(0, "the limit was reached", ""), _report_origin(case))]
+    return [Step(_memory_limit(0, "the limit was reached", ""), case.origins[f"annotations.{watched}"])]
 
 
 def _memory_limit(limit: int, reached: str, where: str) -> MemoryLimit:
@@ -102,8 +103,8 @@ def _memory_limit(limit: int, reached: str, where: str) -> MemoryLimit:
 
 def report(case: Case) -> list[Step]:
     """Say at the end how it went, and what was in force; of a detached sandbox, to whoever asks, without a file too."""
-    path, page = annotation(case.spec, "report"), annotation(case.spec, "reportPage")
-    if not path and not page and annotation(case.spec, "detached") != "true":
+    path, page, watched = annotation(case.spec, "report"), annotation(case.spec, "reportPage"), watcher(case.spec)
+    if not watched:
         return []
     record = {
         "profiles": texts(case.spec, "profiles"),
@@ -111,16 +112,11 @@ def report(case: Case) -> list[Step]:
         "settings": [dict(zip(_MEMBERS, row, strict=True)) for row in _settings(case)],
     }
     document = Report(path=path, record=_unicode(json_value(record)[1:-1]), failure=_failure(path))
-    steps = [Step(document, _report_origin(case))]
+    steps = [Step(document, case.origins[f"annotations.{watched}"])]
     if page:
         samples = Samples(interval=INTERVAL, most=MOST_SAMPLES, path=page, failure=_failure(page))
         steps.append(Step(samples, case.origins["annotations.reportPage"]))
     return steps
-
-
-def _report_origin(case: Case) -> str:
-    asked = next((name for name in ("report", "reportPage") if annotation(case.spec, name)), "detached")
-    return case.origins[f"annotations.{asked}"]
 
 
 def _failure(path: str) -> str:
