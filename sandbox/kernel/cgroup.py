@@ -293,10 +293,8 @@ def apply(directory: str, settings: Iterable[str]) -> None:
         except OSError as error:
             for written, old in reversed(before):
                 _put_back(directory, written, old)
-            controller = name.partition(".")[0]
-            hint = ""
-            if error.errno == errno.ENOENT:
-                hint = f"the controller {controller} is not delegated to you: see {directory}/cgroup.controllers"
+            # The controller is there: who asks has had it enabled.
+            hint = "leave it out, or boot a kernel that has it" if error.errno == errno.ENOENT else ""
             raise HostError(f"cannot write {value} to {directory}/{name}: {error.strerror}", hint=hint) from error
 
 
