@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Host:
     """Facts of the host.  They arrive as values: equal inputs give equal plans.
 
-    Of a bundle's container only: `build` and all that follows.
+    Of a bundle's container only: `bundle`, `capabilities`, the id maps, and all that follows `no_bus`.  Those of cgroups
+    are looked at where one is wanted, those of names (`nameservers` …) where a network is.
     """
 
     __slots__ = (
