@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sandbox.runtime.containers import Containers
     from sandbox.runtime.events import Notifications, Pressure
     from sandbox.runtime.process import Process
-    from sandbox.runtime.state import State, Status
+    from sandbox.runtime.record import State, Status
     from sandbox.runtime.stats import Stats
 
 __all__ = ["Container", "Containers", "Notifications", "Pressure", "Process", "State", "Stats", "Status"]
@@ -22,8 +22,8 @@ _HOMES = {
     "Notifications": "events",
     "Pressure": "events",
     "Process": "process",
-    "State": "state",
-    "Status": "state",
+    "State": "record",
+    "Status": "record",
     "Stats": "stats",
 }
 

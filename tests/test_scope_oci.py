@@ -16,7 +16,7 @@ from sandbox.errors import SpecError
 from sandbox.lower.scope import expand, parse
 from sandbox.lower.unit_properties import parse as parse_value
 from sandbox.lower.unit_properties import properties
-from sandbox.runtime.state import Record
+from sandbox.runtime.record import Record
 
 __all__ = ["world"]  # a fixture
 

@@ -20,7 +20,8 @@ from sandbox.errors import ContainerError, NoSuchContainer, NotSupported, UsageE
 from sandbox.kernel.process import wait_end
 from sandbox.runtime import held
 from sandbox.runtime.finding import find
-from sandbox.runtime.state import Place, Record, Status, open_container, state_root
+from sandbox.runtime.record import Record, Status
+from sandbox.runtime.state import Place, open_container, state_root
 
 _END_SECONDS = 0.5  # in which a keeper that has said nothing more is gone
 _INPUT = 4096

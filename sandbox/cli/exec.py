@@ -14,7 +14,8 @@ from sandbox.plan.encode import decode, encode
 from sandbox.runtime.adapting import adapt, is_held
 from sandbox.runtime.finding import find
 from sandbox.runtime.held import read_plan
-from sandbox.runtime.state import Place, Record, Status, is_paused, state_root
+from sandbox.runtime.record import Record, Status, is_paused
+from sandbox.runtime.state import Place, state_root
 
 
 def run(values: Values, operands: list[str], program: str, signals: str) -> NoReturn:

@@ -18,7 +18,8 @@ from sandbox.plan.inputs import InputKind
 from sandbox.profile.request import Request
 from sandbox.runtime.compilation import Compilation, compile_request
 from sandbox.runtime.finding import find
-from sandbox.runtime.state import Status, state_root
+from sandbox.runtime.record import Status
+from sandbox.runtime.state import state_root
 from sandbox.runtime.unit import MARK, Unit
 from sandbox.spec.annotations import ANNOTATION, annotation
 

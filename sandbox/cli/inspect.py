@@ -13,7 +13,8 @@ from sandbox.kernel.process import parent
 from sandbox.quantities import seconds_of
 from sandbox.runtime.finding import find
 from sandbox.runtime.processes import inside
-from sandbox.runtime.state import Place, Record, Status, state_root
+from sandbox.runtime.record import Record, Status
+from sandbox.runtime.state import Place, state_root
 
 _KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
 # Members of state.json that are shown as they are.

@@ -15,7 +15,8 @@ def kill(values: Values, operands: list[str]) -> int:
     """Signal those that are named; what fails for one does not keep the others from it."""
     from sandbox.runtime.container import Container
     from sandbox.runtime.finding import find
-    from sandbox.runtime.state import Status, state_root
+    from sandbox.runtime.record import Status
+    from sandbox.runtime.state import state_root
 
     if not operands:
         raise UsageError("no sandbox was given", hint=_USAGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.cli.each import each, ended
 from sandbox.errors import WrongStatus
-from sandbox.runtime.state import Status
+from sandbox.runtime.record import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

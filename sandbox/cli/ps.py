@@ -10,7 +10,8 @@ from sandbox.cli.tables import show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import ContainerError, InvalidId, NoSuchContainer, UsageError, describe
 from sandbox.quantities import UNKNOWN, seconds_of, span
-from sandbox.runtime.state import Place, Record, Status, open_container, state_root
+from sandbox.runtime.record import Record, Status
+from sandbox.runtime.state import Place, open_container, state_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

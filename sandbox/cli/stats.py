@@ -13,7 +13,8 @@ from sandbox.errors import ContainerError, InvalidId, UsageError
 from sandbox.kernel.process import lives
 from sandbox.quantities import UNKNOWN, length, percent, size
 from sandbox.runtime.finding import find
-from sandbox.runtime.state import Status, open_container, state_root
+from sandbox.runtime.record import Status
+from sandbox.runtime.state import open_container, state_root
 from sandbox.runtime.usage import Meter, Usage, read_all
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from sandbox.runtime.state import Record
+    from sandbox.runtime.record import Record
 
 INTERVAL = 1.0
 SHORTEST = 0.1

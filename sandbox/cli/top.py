@@ -12,7 +12,8 @@ from sandbox.cli.tables import Column, fit, show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import UsageError
 from sandbox.quantities import UNKNOWN, percent, size, stopwatch
-from sandbox.runtime.state import Status, state_root
+from sandbox.runtime.record import Status
+from sandbox.runtime.state import state_root
 from sandbox.runtime.tasks import Task, look_at
 
 TYPE_CHECKING = False

@@ -14,7 +14,7 @@ from sandbox.profile.load import load
 from sandbox.profile.paths import Vocabulary
 from sandbox.profile.resources import shared
 from sandbox.quantities import size
-from sandbox.runtime.state import Status
+from sandbox.runtime.record import Status
 from sandbox.spec.runtime import Resources
 
 TYPE_CHECKING = False

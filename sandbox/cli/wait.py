@@ -18,7 +18,8 @@ from sandbox.errors import (
 from sandbox.runtime import held
 from sandbox.runtime.container import Container
 from sandbox.runtime.finding import find
-from sandbox.runtime.state import Place, Record, Status, open_container, state_root
+from sandbox.runtime.record import Record, Status
+from sandbox.runtime.state import Place, open_container, state_root
 
 
 def wait(operands: list[str]) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import ContainerError, InvalidId, NoSuchContainer
-from sandbox.runtime.state import Place, Record, open_container
+from sandbox.runtime.record import Record
+from sandbox.runtime.state import Place, open_container
 
 _MOST_NAMED = 5
 

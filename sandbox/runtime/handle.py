@@ -12,7 +12,8 @@ from sandbox.kernel import cgroup
 from sandbox.kernel.process import open_process, reap, wait_end
 from sandbox.runtime import held
 from sandbox.runtime import processes as members
-from sandbox.runtime.state import Place, Record, open_container
+from sandbox.runtime.record import Record
+from sandbox.runtime.state import Place, open_container
 
 END_SECONDS = 10.0
 """So long is waited for a process that was killed."""

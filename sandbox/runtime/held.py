@@ -15,7 +15,8 @@ from sandbox.runtime.state import remove_left_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sandbox.runtime.state import Place, Record
+    from sandbox.runtime.record import Record
+    from sandbox.runtime.state import Place
 
 _KILL = 9
 START_SECONDS = 2.0

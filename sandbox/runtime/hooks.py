@@ -10,13 +10,14 @@ import os
 
 from sandbox.errors import PlanError
 from sandbox.plan.ops import Hook, HookStage
-from sandbox.runtime.state import Status
+from sandbox.runtime.record import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.runtime.state import Place, Record
+    from sandbox.runtime.record import Record
+    from sandbox.runtime.state import Place
 
 
 def poststop(place: Place, record: Record) -> Callable[[], list[str]]:

@@ -17,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.runtime.state import Place, Record
+    from sandbox.runtime.record import Record
+    from sandbox.runtime.state import Place
 
 _PIECE = 1 << 16
 _LOOK_SECONDS = 0.1

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sandbox.runtime.state import Record
+    from sandbox.runtime.record import Record
 
 _KILL = 9
 

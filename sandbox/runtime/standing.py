@@ -16,11 +16,11 @@ from sandbox.errors import HostError
 from sandbox.kernel import cgroup
 from sandbox.kernel.process import look, open_process, parent, state
 from sandbox.runtime.processes import inside, signal_each
-from sandbox.runtime.state import is_paused, is_suspended
+from sandbox.runtime.record import is_paused, is_suspended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sandbox.runtime.state import Record
+    from sandbox.runtime.record import Record
 
 STOP_SECONDS = 10.0
 """So long is waited for the processes to stand: one that waits for a disk does when it comes back."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from sandbox.runtime.state import Record
+    from sandbox.runtime.record import Record
 
 CGROUP = "cgroup"
 PROCESSES = "processes"

@@ -21,7 +21,7 @@ from sandbox.errors import HostError, NoSuchContainer, WrongStatus
 from sandbox.kernel.process import lives
 from sandbox.quantities import moment
 from sandbox.runtime.events import Pressure
-from sandbox.runtime.state import Status
+from sandbox.runtime.record import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 
 from sandbox.engine.call import put
 from sandbox.errors import HostError, NoSuchContainer, UsageError, WrongStatus
-from sandbox.runtime.state import Status
+from sandbox.runtime.record import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from sandbox.engine.command_line import plain
 from sandbox.engine.verbs.create import check_console, check_descriptors
 from sandbox.engine.verbs.start import check_plan
 from sandbox.errors import ContainerError, UsageError, WrongStatus
-from sandbox.runtime.state import Place, Status
+from sandbox.runtime.record import Status
+from sandbox.runtime.state import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sandbox.engine.command_line import plain
 from sandbox.errors import ContainerError, PlanError, WrongStatus
-from sandbox.runtime.state import LOCK_SECONDS, Place, Status
+from sandbox.runtime.record import Status
+from sandbox.runtime.state import LOCK_SECONDS, Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
