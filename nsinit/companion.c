@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -237,6 +238,47 @@ _Noreturn static void keep(struct minder *minder, int network_fd)
 	}
 }
 
+/* --- ports --------------------------------------------------------------------------------------------- */
+
+struct claim {
+	uint16_t first, last;
+	uint32_t datagram;
+};
+
+/* Has somebody else this port?  What else may be wrong with it is the program's to say. */
+static bool is_taken(int family, uint32_t port, bool datagram)
+{
+	const int yes = 1;
+	const struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	const struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+	const bool six = family == AF_INET6;
+	cleanup_fd int fd = socket(family, (datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	if (six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) < 0)
+		return false;
+	/* What has just been closed is no hindrance. */
+	if (!datagram)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	return bind(fd, six ? (const struct sockaddr *)&any6 : (const struct sockaddr *)&any, six ? sizeof(any6) : sizeof(any)) < 0 &&
+	       errno == EADDRINUSE;
+}
+
+/* pasta is content with a port that it gets of one of IPv4 and IPv6: who has the other would be taken for the sandbox. */
+static void claim_ports(const struct minder *minder)
+{
+	const uint8_t *claims = plan_blob(minder->plan, minder->op->claimed);
+	struct claim claim;
+
+	for (uint32_t at = 0; at + sizeof(claim) <= minder->op->claimed.size; at += sizeof(claim)) {
+		memcpy(&claim, claims + at, sizeof(claim));
+		for (uint32_t port = claim.first; port <= claim.last; port++)
+			if (is_taken(AF_INET, port, claim.datagram) || is_taken(AF_INET6, port, claim.datagram))
+				give_up(minder, "companion", strerror(EADDRINUSE));
+	}
+}
+
 /* --- on the way there ------------------------------------------------------------------------------- */
 
 /* Close all but two descriptors, which get the numbers 3 and 4. */
@@ -260,6 +302,7 @@ _Noreturn static void go_between(struct minder *minder, pid_t first_process)
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", first_process);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		give_up(minder, "prctl", "");
+	claim_ports(minder);
 	int process_fd = sys_pidfd_open(first_process);
 	if (process_fd < 0 || setns(process_fd, CLONE_NEWUSER) < 0)
 		give_up(minder, "setns", "");

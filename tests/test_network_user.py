@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Sandbox, descendants
 from needs import needs
-from network_world import BEYOND, HOST, WORLD, WORLD6, Network, network
+from network_world import BEYOND, HOST, HOST6, WORLD, WORLD6, Network, network
 
 pytestmark = needs("userns", "pasta", "slirp4netns")
 
@@ -93,6 +93,21 @@ def test_published_ports(world: Network, there: Sandbox, project: Path) -> None:
     assert world.fetch(world.beyond, f"http://{HOST}:8080/index.html") == "from inside"
     server.terminate()
     server.wait(10)
+
+
+@pytest.mark.parametrize("address", [HOST, "127.0.0.1", HOST6])
+@pytest.mark.parametrize("published", ["8080:80", "8078-8081:78-81"])
+def test_a_port_that_somebody_has_by_one_protocol_alone(
+    world: Network, there: Sandbox, address: str, published: str
+) -> None:
+    """Pasta alone would be content with the other one, and whoever comes by this one would take somebody else for us."""
+    world.serve(world.host, address, 8080)
+    for _ in range(2):  # the second time by the kept plan
+        done = there("run", "--network", "user", "--publish", published, "--", "true")
+        assert done.returncode == 125
+        assert "cause: any address, port 8080: Address already in use\n" in done.stderr
+        assert "hint: who has it: " in done.stderr
+    there("run", "--network", "user", "--publish", "8080:80/udp", "--", "true", check=True)
 
 
 @EITHER
@@ -253,8 +268,19 @@ def test_a_kept_plan_knows_which_ports_are_roots(world: Network, there: Sandbox)
 @pytest.mark.parametrize(
     "options, said",
     [
-        (("--publish", "8080:80"), 'there is none with the network "none"'),
-        (("--network", "host", "--publish", "8080:80"), 'there is none with the network "host"'),
+        (
+            ("--publish", "8080:80"),
+            '--publish 8080:80: no port is published with the network "none"\n  hint: say --network user\n',
+        ),
+        (("--network", "host", "--publish", "8080:80"), 'no port is published with the network "host"\n'),
+        (
+            ("--dns", "192.0.2.53"),
+            'no resolver is asked of our choice with the network "none"\n  hint: say --network user',
+        ),
+        (("--network", "host", "--dns", "192.0.2.53"), 'no resolver is asked of our choice with the network "host"\n'),
+        (("--network", "user", "--dns", "127.0.0.53"), "127.0.0.53 is the sandbox's own loopback"),
+        (("--network", "user", "--dns", "::1"), "::1 is the sandbox's own loopback"),
+        (("--network", "user", "--publish", "8080:80:90"), '"8080" is no address'),
         (("--network", "user", "--publish", "8080"), '"8080" does not publish a port'),
         (("--network", "user", "--publish", "80:80"), '"80:80": ports below 1024 are root\'s alone on this host'),
         (("--network", "user", "--publish", "9000-9001:80"), "has 2 ports outside and 1 inside"),
@@ -271,6 +297,22 @@ def test_what_cannot_be_is_said(sandbox: Sandbox, options: tuple[str, ...], said
     assert done.returncode == 125
     assert said in done.stderr
     assert "hint: " in done.stderr or "ports outside" in said
+
+
+@pytest.mark.parametrize("mode", ["none", "host"])
+def test_who_takes_the_network_from_a_profile(sandbox: Sandbox, project: Path, mode: str) -> None:
+    text = 'extends = "build"\n[network]\nmode = "user"\npublish = ["8080:80"]\ndns = ["192.0.2.53"]\n'
+    (project.parent / "p.toml").write_text(text)
+    done = sandbox("run", "-p", "../p.toml", "--network", mode, "--", "true")
+    if mode == "none":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 125
+        assert "p.toml:4: network.publish[0]: no port is published" in done.stderr
+    (project.parent / "p.toml").write_text(text.replace('"user"', '"none"'))
+    done = sandbox("run", "-p", "../p.toml", "--", "true")
+    assert 'p.toml:4: network.publish[0]: no port is published with the network "none"' in done.stderr
+    assert 'hint: write mode = "user"' in done.stderr
 
 
 def _name(pid: int) -> str:

@@ -6,6 +6,8 @@ Options: pasta(1), slirp4netns(1).
 
 from __future__ import annotations
 
+from struct import pack
+
 from sandbox.errors import SpecError
 from sandbox.plan.ops import AwaitCompanion, Companion, PlaceFile, StartCompanion, Step, Sysctl
 from sandbox.spec.annotations import annotation, table, texts
@@ -47,6 +49,7 @@ def companion(case: Case) -> list[Step]:
         staging=case.host.state_dir,
         covered=() if name == "pasta" else _COVERED,
         ready_fd=0 if name == "pasta" else _READY,
+        claimed=_claimed(case) if name == "pasta" else b"",
         lost=f"warning: {name} had ended before the command: from then on there was no network",
     )
     return [Step(operation, where)]
@@ -92,6 +95,17 @@ def _pasta(case: Case) -> list[str]:
         for port in ports or ["none"]:
             words += [option, port]
     return words
+
+
+def _claimed(case: Case) -> bytes:
+    """Return the ports that are published at all addresses, which have to be free at all of them."""
+    found = b""
+    for entry in texts(case.spec, "publish"):
+        ports, _, protocol = entry.partition(" ")
+        if "/" not in ports:
+            first, _, last = ports.partition(":")[0].partition("-")
+            found += pack("<HHI", int(first), int(last or first), protocol == "udp")
+    return found
 
 
 def _slirp(case: Case) -> list[str]:

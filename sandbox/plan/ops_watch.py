@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.plan.op import MONITOR, U32, U64, Op, Text, Texts, op
+from sandbox.plan.op import MONITOR, U32, U64, Blob, Op, Text, Texts, op
 
 
 @op(0x50, MONITOR)
@@ -95,3 +95,5 @@ class Companion(Op):
     covered: Texts = ()  # … as over these, so far as they are there
     ready_fd: U32 = 0
     lost: Text = ""
+    # Ports that nobody may have at any address: the first and the last as u16, and as u32 whether they are UDP's.
+    claimed: Blob = b""

@@ -273,8 +273,7 @@ class _Expander(Eye):
             resources=self._resources(),
             seccomp=self._seccomp(),
         )
-        if own_network or self.profile.network.publish or self.profile.network.loopback:
-            self._network()
+        self._network()
         linux.uid_mappings = self._id_map("uid", self.request.uid)
         linux.gid_mappings = self._id_map("gid", self.request.gid)
         return linux
@@ -295,7 +294,7 @@ class _Expander(Eye):
 
     def _network(self) -> None:
         section = self.profile.network
-        if section.mode in (None, "none") and not (section.publish or section.loopback):
+        if section.mode in (None, "none", "host") and not (section.publish or section.loopback or section.dns):
             return
         from sandbox.profile import network  # late: most sandboxes have none
 

@@ -33,8 +33,8 @@ def published(text: str, where: str, first: int) -> str:
     outside, inside = _ports(match["outside"], text, where), _ports(match["inside"], text, where)
     if outside[1] - outside[0] != inside[1] - inside[0]:
         raise ProfileError(f'"{text}" has {_count(outside)} ports outside and {_count(inside)} inside', where=where)
-    _check_privilege(outside[0], first, text, where)
     place = f"{_address(match['address'], where)}/" if match["address"] else ""
+    _check_privilege(outside[0], first, text, where)
     return f"{place}{match['outside']}:{match['inside']} {match['protocol'] or 'tcp'}"
 
 
@@ -95,7 +95,7 @@ def wanted(layered: Layered, inputs: Inputs) -> dict[str, tuple[object, str]]:
     for key, check in (
         ("publish", lambda text, where: published(text, where, first)),
         ("loopback", loopback),
-        ("dns", _server),
+        ("dns", _resolver),
         ("search", _domain),
     ):
         written = getattr(section, key)
@@ -116,17 +116,40 @@ def wanted(layered: Layered, inputs: Inputs) -> dict[str, tuple[object, str]]:
     return found
 
 
+# A resolver in a profile is for when it has a network; one on the command line is for now.
+_WHAT = {
+    "publish": ("no port is published", "the host's ports are there"),
+    "loopback": ("no port of the host's loopback is shown", "the host's ports are there"),
+    "dns": ("no resolver is asked of our choice", "names are resolved as on the host"),
+}
+
+
 def _refuse_what_needs_one(layered: Layered) -> None:
     """What a sandbox without a network of its own cannot have is not passed over."""
-    section = layered.profile.network
-    for key in ("publish", "loopback"):
-        if getattr(section, key):
-            mode = section.mode or "none"
+    section, written = layered.profile.network, layered.origin("network", "mode")
+    mode = section.mode or "none"
+    for key, (what, instead) in _WHAT.items():
+        origin = layered.origin("network", key, 0)
+        # Who takes the network away from a profile has said that there is to be none of it.
+        is_taken = mode == "none" and written.layer > origin.layer
+        if getattr(section, key) and not is_taken and not (key == "dns" and origin.file):
+            hint = 'write mode = "user"' if origin.file else "say --network user"
             raise ProfileError(
-                f'there is none with the network "{mode}"',
-                where=layered.origin("network", key, 0).text,
-                hint='write mode = "user"' if mode == "none" else "leave it out: the host's ports are there",
+                f'{what} with the network "{mode}"',
+                where=origin.text,
+                hint=hint if mode == "none" else f"leave it out: {instead}",
             )
+
+
+def _resolver(text: str, where: str) -> str:
+    address = _server(text, where)
+    if ipaddress.ip_address(address).is_loopback:
+        raise ProfileError(
+            f"{address} is the sandbox's own loopback, where no resolver is",
+            where=where,
+            hint="leave it out: what listens there on the host is asked already, if it is the host's first resolver",
+        )
+    return address
 
 
 def _server(text: str, where: str) -> str:

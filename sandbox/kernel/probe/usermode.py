@@ -50,7 +50,7 @@ def _port(op: Any) -> Cause:
         address, slash, ports = value.rpartition("/")
         first, _, last = ports.partition(":")[0].partition("-")
         for port in range(int(first), min(int(last or first), int(first) + _MOST) + 1):
-            number = _try(_KINDS[option], address if slash else "", port)
+            number = _try(_KINDS[option], address, port) if slash else _try_any(_KINDS[option], port)
             if number:
                 where = f"{address or 'any address'}, port {port}"
                 return Cause(why=f"{where}: {os.strerror(number)}", cure=_cure(number, port))
@@ -65,9 +65,21 @@ def _cure(number: int, port: int) -> str:
     return "publish another port"
 
 
+def _try_any(kind: int, port: int) -> int:
+    """Try all addresses of both kinds; of IPv6, which a host need not have, only that somebody has the port counts."""
+    number = _try(kind, "", port)
+    return number or (errno.EADDRINUSE if _try(kind, "::", port) == errno.EADDRINUSE else 0)
+
+
 def _try(kind: int, address: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, kind) as tried:
+    try:
+        tried = socket.socket(family, kind)
+    except OSError as error:
+        return error.errno or errno.EIO
+    with tried:
+        if family == socket.AF_INET6:
+            tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         # What has just been closed is no hindrance to pasta either.
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
