@@ -228,6 +228,20 @@ def test_a_place_that_cannot_be_is_refused_before_anything_runs(sandbox: Sandbox
     assert victim.read_text() == "precious"
 
 
+def test_no_file_is_called_like_a_stream(sandbox: Sandbox, project: Path) -> None:
+    done = sandbox("run", "--report", "-", "--", "true")
+    assert done.returncode == 125
+    assert done.stderr.startswith("sandbox: --report -: a report goes into a file\n")
+    assert not (project / "-").exists()
+
+
+def test_of_two_files_none_is_passed_over(sandbox: Sandbox, project: Path) -> None:
+    done = sandbox("run", "--report", "../a.json", "--report", "../b.json", "--", "touch", "ran")
+    assert done.returncode == 125
+    assert done.stderr.startswith("sandbox: --report: one file and one page are written, and no more\n")
+    assert not (project / "ran").exists()
+
+
 def test_a_symlink_that_was_put_in_its_place_is_not_followed(sandbox: Sandbox, project: Path, home: Path) -> None:
     victim = home / ".profile"
     victim.write_text("precious")

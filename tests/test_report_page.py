@@ -19,6 +19,7 @@ from needs import needs, own_cgroup
 from report_world import HOSTILE, Outline, data, full
 
 from sandbox.cli.page import outcome, page
+from sandbox.cli.plots import WIDTH, Plot, Series, svg
 from sandbox.plan.encode import Plan, decode, encode
 from sandbox.plan.ops import Samples as SamplesOp
 from sandbox.plan.ops import Step
@@ -106,6 +107,16 @@ def test_what_is_missing_is_said_with_why(missing: str) -> None:
         "start": "it did not run.",
     }[missing] in outline.text
     assert ("cause: a cause" in outline.text) == (missing == "start")
+
+
+def test_the_last_label_of_the_time_is_in_the_picture() -> None:
+    drawn = svg(Plot("cpu", "Processors", "cpu", [Series("", [(0.0, 1.0), (0.0019, 1.0)])], "{:g}".format))
+    labels = re.findall(r'<text x="([0-9.]+)"[^>]*>([0-9.]+ s)</text>', drawn)
+    moved = re.search(r'transform="translate\((\d+), ', drawn)
+    assert moved is not None
+    assert labels[-1][1] == "0.002 s"
+    # Its middle is there, and a letter is 7 of the 12 wide that it is high.
+    assert int(moved[1]) + float(labels[-1][0]) + len(labels[-1][1]) * 7 / 2 < WIDTH
 
 
 # --- by the program ---

@@ -27,6 +27,9 @@ def request(values: Values) -> Request:
     for option in OPTIONS:
         if option.key and (option.negatable or values.get(option.field) is not False):
             options += [(_key(option.key, text), text) for text in texts(values.get(option.field))]
+    reports = [key for key, _ in options if key.startswith("report.")]
+    if len(set(reports)) < len(reports):
+        raise UsageError("one file and one page are written, and no more", where="--report", hint="copy it afterwards")
     try:
         directory = os.getcwd()
     except OSError as error:

@@ -132,6 +132,7 @@ def svg(plot: Plot) -> str:
         width=WIDTH,
         height=HEIGHT,
         margin=6,
+        margin_right=30,  # half of the last label is there
         show_dots=False,
         show_legend=len(plot.series) > 1,
         legend_at_bottom=True,

@@ -59,6 +59,8 @@ def _report(error: SandboxError, command: Sequence[str], values: Values) -> None
 
     report = early(error, command, texts(values.get("profile")) or (DEFAULT_PROFILE,))
     for path in texts(values["report"]):
+        if path == "-":  # which is what is wrong
+            continue
         content = document(report)
         if is_page(path):
             from sandbox.cli.page import page  # late: not each report is one
