@@ -98,11 +98,13 @@ NOT_UNDERSTOOD = [
     (["help", "run"], "help is not understood\n  hint: say sandbox --help, or sandbox VERB --help\n"),
     (["env"], "env is not understood\n  hint: to run it inside: sandbox run -- env\n"),
     (["run", "--ro-bind", "/", "/", "env"], "--ro-bind is not understood\n  hint: a path is shown at its own place"),
-    (["run", "--unshare-net", "env"], "hint: there is no network, unless --network host gives it\n"),
+    (["run", "--unshare-net", "env"], "hint: there is no network, unless --network user or --network host gives one\n"),
     (["run", "-it", "env"], "run: -t is not understood\n  hint: there is a terminal inside where you have one"),
     (["exec", "-w", "/tmp", "one", "env"], "exec: -w is not understood\n  hint: say --cwd DIRECTORY\n"),
     (["run", "--ulimit", "nofile=1", "env"], "hint: a profile has rlimits: sandbox profile keys limits\n"),
     (["run", "--pids-limit=9", "env"], "run: --pids-limit is not understood\n  hint: say --pids NUMBER\n"),
+    (["run", "--privileged", "env"], "hint: a profile says so: sandbox profile keys security\n"),
+    (["run", "--restart", "always", "env"], "hint: systemd starts it again: sandbox generate systemd\n"),
     (["run", "-m", "1G", "env"], "run: -m is not understood\n  hint: say --memory SIZE\n"),
 ]
 

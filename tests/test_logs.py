@@ -103,6 +103,7 @@ def test_a_size_that_cannot_be(detached: Detached, size: str, why: str) -> None:
     result = detached.sandbox("run", "-d", "--log-size", size, "true")
 
     assert result.returncode == 125
+    assert result.stderr.startswith(f"sandbox: --log-size {size}: ")
     assert why in result.stderr
 
 

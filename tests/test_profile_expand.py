@@ -55,7 +55,7 @@ VALUES = {
         {"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1},
     ),
     '[limits]\nmemory = "1.5G"': ("linux.resources.memory.limit", 3 * 2**29),
-    "[limits]\nmemory = 4096": ("linux.resources.memory.limit", 4096),
+    "[limits]\nmemory = 1048576": ("linux.resources.memory.limit", 2**20),
     "[limits]\ncpus = 1.5": ("linux.resources.cpu", {"quota": 150000, "period": 100000}),
     "[limits]\ncpus = 2": ("linux.resources.cpu.quota", 200000),
     "[limits]\npids = 9": ("linux.resources.pids.limit", 9),

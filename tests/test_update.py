@@ -76,7 +76,7 @@ def test_a_controller_that_is_not_delegated(sandbox: Sandbox, watched: str) -> N
     result = sandbox("update", watched, "--memory", "1G")
 
     assert result.returncode == 125
-    assert result.stderr.startswith("sandbox: the controller memory is not delegated to you\n  cause: ")
+    assert result.stderr.startswith(f"sandbox: {watched}: the controller memory is not delegated to you\n  cause: ")
     assert "\n  hint: " in result.stderr
 
 
@@ -85,6 +85,7 @@ def test_a_controller_that_is_not_delegated(sandbox: Sandbox, watched: str) -> N
     [
         ((), "sandbox: no limit was given\n  hint: sandbox update ID --memory 1G; see sandbox update --help\n"),
         (("--memory", "much"), 'sandbox: --memory much: "much" is not a size\n'),
+        (("--memory", "512"), 'sandbox: --memory 512: 512 bytes are too little memory to run in\n  hint: write "512M"'),
         (("--pids", "0"), "sandbox: --pids 0: 0 is too few processes\n"),
         (("--cpu-weight", "max"), "sandbox: --cpu-weight max: max is not a weight\n"),
         (("--colour", "red"), "sandbox: update: --colour is not understood\n"),

@@ -76,7 +76,11 @@ def _change(container: Container, resources: Resources) -> None:
                 hint="start it anew with one: sandbox run --memory 1G, or with --report FILE, which gives it a cgroup",
             )
         _warn(container.id, directory, resources)
-        container.set(resources)
+        try:
+            container.set(resources)
+        except HostError as error:  # of several it is this one
+            where = error.where or container.id
+            raise HostError(error.reason, where=where, cause=error.cause, hint=error.hint) from error
     except WrongStatus as error:
         raise ended(container.id) from error
 

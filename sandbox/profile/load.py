@@ -45,6 +45,7 @@ _SPELLINGS = {
     },
     "report.file": "--report",
     "report.page": "--report",
+    "process.log_size": "--log-size",
 }
 
 

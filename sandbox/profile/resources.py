@@ -23,6 +23,7 @@ from sandbox.spec.runtime import (
 )
 
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
+LEAST = 1 << 20  # bytes: a shell and our process 1 have more
 _CPUSET = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _THROTTLES = {
@@ -76,6 +77,13 @@ def memory_size(value: float | str, where: str) -> int:
     if not 0 < share <= 100:
         raise ProfileError(f'"{bare}" is no share', where=where, hint='write "80%"')
     return int(os.sysconf("SC_PHYS_PAGES") * share / 100) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _enough(count: int, where: str) -> int:
+    """Refuse what nothing runs in: more was meant.  Raises ProfileError."""
+    if count < LEAST:
+        raise ProfileError(f"{count} bytes are too little memory to run in", where=where, hint='write "512M" or "2G"')
+    return count
 
 
 def swap_size(value: float | str, where: str) -> int:
@@ -173,7 +181,7 @@ class _Reader:
         limits, result = self.limits, self.found.resources
         memory = MemoryResources()
         if limits.memory is not None:
-            memory.limit = memory_size(limits.memory, self.where("memory"))
+            memory.limit = _enough(memory_size(limits.memory, self.where("memory")), self.where("memory"))
             self.note("memory.limit", "memory")
         if limits.memory_low is not None:
             memory.reservation = memory_size(limits.memory_low, self.where("memory_low"))
