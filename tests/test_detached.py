@@ -243,7 +243,9 @@ def test_who_runs_is_not_replaced(detached: Detached) -> None:
     result = detached.sandbox("run", "--replace", "--name", ONE, "true")
 
     assert result.returncode == 125
-    assert f"a sandbox named {ONE} is running" in result.stderr
+    # To end it would not be enough: its name would be kept.
+    end = f"choose another name, or end it: sandbox rm --force {ONE}\n"
+    assert f"hint: a sandbox named {ONE} is running; {end}" in result.stderr
     assert detached.inspect(ONE)["status"] == "running"
 
 

@@ -139,7 +139,7 @@ def test_a_beginning_is_enough_if_it_is_ones_alone(running: Running, sandbox: Sa
     assert unique.returncode == plain.returncode == 0
     assert '"on" could be one, only' in both.stderr
     assert "did you mean o" in near.stderr
-    assert "there is one, only; see sandbox ps" in wrong.stderr
+    assert "there is one, only; see sandbox ps --all" in wrong.stderr
     assert both.returncode == near.returncode == wrong.returncode == 125
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -338,6 +339,20 @@ def test_a_live_table_ends_when_one_has_seen_enough(sandbox: Sandbox, start: Sta
         terminal.expect("0.0%")  # of the second look
         os.write(terminal.master, ending)
         assert process.wait(20) == 0
+    finally:
+        os.close(terminal.master)
+        os.close(terminal.slave)
+
+
+@pytest.mark.parametrize("verb", ["stats", "top"])
+def test_a_terminal_that_cannot_be_drawn_upon_gets_it_once(sandbox: Sandbox, start: Start, verb: str) -> None:
+    start("web")
+    terminal = Terminal()
+    try:
+        dumb = dataclasses.replace(sandbox, environment={**sandbox.environment, "TERM": "dumb"})
+        process = terminal.start(dumb, verb, "web", "--interval=200ms")
+        assert process.wait(20) == 0
+        assert "\x1b" not in terminal.expect("0.0%")
     finally:
         os.close(terminal.master)
         os.close(terminal.slave)

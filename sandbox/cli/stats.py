@@ -49,7 +49,7 @@ def stats(values: Values, operands: Sequence[str]) -> int:
     board = Board(operands)
     if values.get("json"):
         _lines(board, interval, once=values.get("stream") is False)
-    elif values.get("stream") is False or not sys.stdout.isatty():
+    elif values.get("stream") is False or not is_drawable():
         board.read()
         time.sleep(interval)
         show_table([column.title for column in _COLUMNS], [_cells(usage) for usage in board.read()])
@@ -58,6 +58,11 @@ def stats(values: Values, operands: Sequence[str]) -> int:
 
         live.show(lambda console: _picture(board, console), interval)
     return 0
+
+
+def is_drawable() -> bool:
+    """Can standard output be drawn upon, again and again?"""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def interval_of(given: object, verb: str, default: float = INTERVAL) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from sandbox.cli.each import container, ended
-from sandbox.cli.stats import interval_of
+from sandbox.cli.stats import interval_of, is_drawable
 from sandbox.cli.tables import Column, fit, show_table
 from sandbox.cli.verb_line import Values
 from sandbox.errors import UsageError
@@ -54,7 +53,7 @@ def top(values: Values, operands: Sequence[str]) -> int:
     found = container(state_root(), operands[0])
     look = _Look(found)
     columns = [_COLUMNS[name] for name in names]
-    if not values.get("json") and sys.stdout.isatty():
+    if not values.get("json") and is_drawable():
         from sandbox.cli import live  # late: rich, 100 ms
 
         live.show(lambda console: _picture(look, names, columns, console), interval)

@@ -165,6 +165,8 @@ def _no_state(op: Any, call: str, number: int, subject: str) -> Cause:
             return Cause(
                 why=why, cure=f"sandbox rm {subject}, or take its name: sandbox run --replace --name {subject}"
             )
-        cure = f"a sandbox named {subject} is running; choose another name, or end it: sandbox kill {subject}"
+        # One that was detached is kept when it has ended, and its name with it.
+        end = "rm --force" if os.path.exists(f"{op.directory}/{subject}/log") else "kill"
+        cure = f"a sandbox named {subject} is running; choose another name, or end it: sandbox {end} {subject}"
         return Cause(cure=cure)
     return place.why_not(str(op.directory), number)

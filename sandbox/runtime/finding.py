@@ -55,5 +55,5 @@ def _hint(parent: str, text: str) -> str:
         return "none is running"
     near = get_close_matches(text, there, 1)
     if near:
-        return f"did you mean {near[0]}? sandbox ps lists what runs"
-    return f"there is {_listed(there)}; see sandbox ps"
+        return f"did you mean {near[0]}? see sandbox ps --all"
+    return f"there is {_listed(there)}; see sandbox ps --all"
