@@ -177,6 +177,13 @@ static void put_log(struct json *json, const struct monitor *monitor)
 	json_raw(json, "}");
 }
 
+/* With a program beside it that gives it a network. */
+static void put_network(struct json *json, const struct monitor *monitor)
+{
+	if (plan_find(monitor->plan, OP_COMPANION))
+		json_raw(json, monitor->companion.lost ? ",\"network\":{\"lost\":true}" : ",\"network\":{\"lost\":false}");
+}
+
 /* A command that was started, and whose end nobody knows. */
 static void put_error(struct json *json, const struct monitor *monitor)
 {
@@ -219,6 +226,7 @@ int report_compose(int fd, const struct monitor *monitor, int status)
 	json_raw(&json, ",\"samples\":");
 	samples_put(&json, &monitor->samples);
 	put_log(&json, monitor);
+	put_network(&json, monitor);
 	put_error(&json, monitor);
 	return json_flush(&json);
 }

@@ -180,6 +180,36 @@ def test_who_kills_the_helper_is_told_of(there: Sandbox, project: Path, helper: 
     assert f"warning: {helper} had ended before the command: from then on there was no network" in said
 
 
+def test_of_a_detached_sandbox_the_result_tells_of_it(there: Sandbox, project: Path) -> None:
+    """Its keeper has nobody to tell."""
+    for name, killed in (("one", False), ("two", True)):
+        words = (
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--network",
+            "pasta",
+            "--",
+            "sh",
+            "-c",
+            "while [ ! -e end ]; do sleep .1; done",
+        )
+        there(*words, check=True)
+        keeper = json.loads(there("inspect", name, check=True).stdout)["monitor"]
+        (helper,) = [pid for pid in descendants(keeper) if _name(pid).startswith("pas")]
+        if killed:
+            os.kill(helper, 9)
+            while _state(helper) != "Z":
+                time.sleep(0.01)
+            time.sleep(0.3)
+        (project / "end").touch()
+        there("wait", name, check=True)
+        (project / "end").unlink()
+        assert json.loads(there("inspect", name, check=True).stdout)["result"]["network"] == {"lost": killed}
+        there("rm", name, check=True)
+
+
 @EITHER
 def test_what_gives_the_network_is_out_of_reach(there: Sandbox, runtime_dir: Path, project: Path, helper: str) -> None:
     """It is in the sandbox's user namespace, where the command of this profile may kill."""

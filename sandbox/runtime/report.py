@@ -157,6 +157,12 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     lost: int
 
 
+class Network(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a sandbox with a user-mode network: had the program that gave it ended before?"""
+
+    lost: bool
+
+
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the command was not started."""
 
@@ -181,6 +187,7 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cgroup: Cgroup | None = None
     samples: Samples | None = None
     log: Log | None = None
+    network: Network | None = None
     error: Failure | None = None
 
 
