@@ -195,6 +195,9 @@ static int end(struct keeper *keeper)
 {
 	struct monitor *monitor = keeper->monitor;
 
+	/* Before there is a result: what is kept is known to somebody. */
+	if (!monitor->failed && keeper->told_fd >= 0)
+		tell_id(keeper);
 	if (monitor->failed && keeper->told_fd >= 0) {
 		struct container *registered = &monitor->registered;
 		if (registered->fd >= 0)
@@ -206,8 +209,6 @@ static int end(struct keeper *keeper)
 	keeper_drain(keeper);
 	leave(keeper, status);
 	report_write(monitor, status);
-	if (keeper->told_fd >= 0)
-		tell_id(keeper);
 	attach_end(&keeper->attach, keeper->packet, keeper->packet_size, status);
 	return status;
 }
