@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from needs import SLOWNESS, needs
 from user_manager_world import UserManager
 
+from sandbox.cli import generate
+from sandbox.cli.command_line import request
+from sandbox.cli.options import OPTIONS
 from sandbox.errors import UsageError
 from sandbox.runtime.unit import command_line, quoted
 
@@ -327,6 +330,18 @@ def test_from_what_runs_with_all_that_it_was_started_with(sandbox: Sandbox, proj
     for word in (*words, "--no-init", "--name=web"):
         assert word in line
     assert line.endswith('-- sh -c "trap exit TERM; echo up; while :; do sleep 0.05; done" "100%%"')
+
+
+@pytest.mark.parametrize("value", ["a.json", "a.html"])
+def test_every_option_of_run_is_found_again(value: str) -> None:
+    """A report is another key's when it is a page."""
+    for option in OPTIONS:
+        if option.key in ("", "process.log_size") or "run" not in option.verbs:
+            continue
+        asked = request({option.field: [value] if option.metavar else True})
+        word = f"{option.name}={value}" if option.metavar else option.name
+
+        assert word in generate._words(asked), option.name
 
 
 def test_of_a_default_profile_nothing_is_said(sandbox: Sandbox) -> None:

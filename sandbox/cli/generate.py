@@ -162,7 +162,8 @@ def _words(asked: Request) -> Iterator[str]:
     for key, value in asked.options:
         if key == "process.log_size":
             continue  # the journal has what a service says
-        option = next(option for option in OPTIONS if option.key == key and "run" in option.verbs)
+        named = "report.file" if key == "report.page" else key  # by what is at its end
+        option = next(option for option in OPTIONS if option.key == named and "run" in option.verbs)
         if key == "environment" and _SECRET.search(value.partition("=")[0]):
             value = value.partition("=")[0]  # its value is in a file of its own
         if option.metavar:
