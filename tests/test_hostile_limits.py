@@ -95,10 +95,30 @@ def test_no_name_of_a_process_commands_the_terminal(detached: Sandbox) -> None:
     while "up" not in detached("logs", "box").stdout:
         assert time.monotonic() < end
         time.sleep(0.02)
-    for words in (("ps",), ("ps", "--json"), ("inspect", "box"), ("top", "--no-stream", "box"), ("top", "box")):
-        result = detached(*words)
+    for words in (("ps",), ("ps", "--json"), ("inspect", "box"), ("top", "box"), ("top", "--json", "box")):
+        result = detached(*words, check=True)
         text = result.stdout + result.stderr
         assert all(character.isprintable() or character in "\n\t" for character in text), (words, text)
+
+
+def test_a_command_line_of_megabytes_is_shown_by_its_beginning(detached: Sandbox) -> None:
+    """A hundred processes have it, at the price of one; whoever looks would have to read it of each."""
+    start(
+        detached,
+        "import os, sys, time\n"
+        "if not os.environ.get('again'): os.execve(sys.executable, [*sys.orig_argv, *['x' * 130000] * 14], {'again': '1'})\n"
+        "made = [os.fork() or time.sleep(600) for _ in range(100)]\n"
+        "print('up', flush=True)\ntime.sleep(600)",
+    )
+    end = time.monotonic() + 20
+    while "up" not in detached("logs", "box").stdout:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for words in (("top", "--json", "box"), ("top", "box"), ("inspect", "box"), ("ps",)):
+        shown = detached(*words, check=True).stdout
+
+        assert len(shown) < 102 * 6000, words
+        assert words == ("ps",) or "xxx…" in shown or "xxx\\u2026" in shown, words
 
 
 # --- where there is something to be exhausted ---

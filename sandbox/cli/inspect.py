@@ -15,6 +15,7 @@ from sandbox.runtime.finding import find
 from sandbox.runtime.processes import inside
 from sandbox.runtime.record import Record, Status
 from sandbox.runtime.state import Place, state_root
+from sandbox.runtime.tasks import command_line
 
 _KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
 # Members of state.json that are shown as they are.
@@ -88,7 +89,6 @@ def _process(pid: int) -> dict[str, Any] | None:
     fields = dict(line.partition(":")[::2] for line in _text(f"/proc/{pid}/status").splitlines())
     if "NSpid" not in fields:
         return None
-    words = _text(f"/proc/{pid}/cmdline").split("\0")[:-1]
     return {
         "pid": pid,
         "pidInside": int(fields["NSpid"].split()[-1]),
@@ -96,7 +96,7 @@ def _process(pid: int) -> dict[str, Any] | None:
         "uid": int(fields["Uid"].split()[1]),
         "gid": int(fields["Gid"].split()[1]),
         "state": fields["State"].split()[0],
-        "command": words or [fields["Name"].strip()],
+        "command": command_line(pid) or [fields["Name"].strip()],
     }
 
 

@@ -13,7 +13,7 @@ from sandbox.errors import UsageError
 from sandbox.quantities import UNKNOWN, percent, size, stopwatch
 from sandbox.runtime.record import Status
 from sandbox.runtime.state import state_root
-from sandbox.runtime.tasks import Task, look_at
+from sandbox.runtime.tasks import Task, command_line, look_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,9 +175,4 @@ def _user(pid: int, uid: int) -> str:
 
 
 def _command(pid: int, status: dict[str, str]) -> list[str]:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = os.fsdecode(file.read()).split("\0")[:-1]
-    except OSError:
-        words = []
-    return words or [f"[{status.get('Name', '?')}]"]
+    return command_line(pid) or [f"[{status.get('Name', '?')}]"]

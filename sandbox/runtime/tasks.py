@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # in nanoseconds
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_COMMAND_MOST = 4096  # bytes, as of a command that is written down
 
 
 class Task:
@@ -38,6 +39,23 @@ def look_at(pid: int) -> Task | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return Task(pid, line[line.rindex(b")") + 2 :].split())
+
+
+def command_line(pid: int) -> list[str]:
+    """Return the beginning of what a process was started with, [] where there is nothing.
+
+    It may be megabytes of each of thousands.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            text = file.read(_COMMAND_MOST + 1)
+    except OSError:
+        return []
+    words = text[:_COMMAND_MOST].decode(errors="replace").split("\0")
+    if len(text) <= _COMMAND_MOST:
+        return words[:-1]
+    words[-1] += "…"
+    return words
 
 
 def proportional_memory(pids: Iterable[int]) -> int | None:
