@@ -307,6 +307,8 @@ _Noreturn static void go_between(struct minder *minder, pid_t first_process)
 	if (process_fd < 0 || setns(process_fd, CLONE_NEWUSER) < 0)
 		give_up(minder, "setns", "");
 	int network_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (network_fd < 0 && errno == ENOENT) /* it has ended, and nobody has collected it */
+		errno = ESRCH;
 	if (network_fd < 0)
 		give_up(minder, "open", path);
 	if (keep_two(&minder->fd, &network_fd) < 0)
@@ -392,6 +394,10 @@ void companion_hear(struct monitor *monitor)
 			fail(monitor, 0, "companion", "");
 	} else if (message.type == SYNC_FORKED) {
 		companion->pid = (pid_t)message.number;
+	} else if (message.type == SYNC_FAILURE && message.number == ESRCH) {
+		/* The sandbox's first process is no more.  Why, it has said itself. */
+		close_fd(&companion->fd);
+		companion->fd = -1;
 	} else if (message.type == SYNC_FAILURE) {
 		fail(monitor, (int)message.number, message.call, message.subject);
 	} else if (message.type == SYNC_READY) {

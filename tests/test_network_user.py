@@ -295,6 +295,27 @@ def test_a_kept_plan_knows_which_ports_are_roots(world: Network, there: Sandbox)
     assert '"8080:80": ports below 9000 are root\'s alone on this host' in done.stderr
 
 
+@pytest.mark.parametrize("place", [".git/hooks/post-checkout", "hidden/rc"])
+def test_an_image_leads_no_file_to_what_is_covered(sandbox: Sandbox, project: Path, tmp_path: Path, place: str) -> None:
+    """Its /etc/resolv.conf is a symlink, and what is to be there would be made where that leads."""
+    image = tmp_path / "image"
+    for name in ("etc", "usr", "proc", "dev", "tmp", "sys"):
+        (image / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (image / name).symlink_to(f"usr/{name}")
+    (image / "etc/resolv.conf").symlink_to(project / place)
+    for name in (".git/hooks", "hidden"):
+        (project / name).mkdir(parents=True)
+    (project / "image.toml").write_text(
+        f'root.from = "dir:{image}"\nnetwork.mode = "user"\nprocess.cwd = "/"\n'
+        '[filesystem]\nread = ["/usr"]\nwrite = ["."]\nprotect = ["./.git"]\nhide = ["./hidden"]\n'
+    )
+    done = sandbox("run", "--no-project", "-p", "./image.toml", "true", cwd=project)
+
+    assert done.returncode == 0 or "cannot write /etc/resolv.conf for the inside" in done.stderr, done.stderr
+    assert not (project / place).exists()
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
