@@ -36,7 +36,7 @@ PROGRAMS = {
     "bwrap": ["bwrap", "--version"],
     "chromium": ["chromium", "--version"],
     "cargo": ["cargo", "--version"],
-    "crun": ["crun", "--version"],
+    "crun": ["env", "XDG_RUNTIME_DIR=/tmp", "crun", "--version"],  # 1.21 looks for its place before it answers
     "fish": ["fish", "--version"],
     "gcc": ["gcc", "--version"],
     "git": ["git", "--version"],
