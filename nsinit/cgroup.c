@@ -155,12 +155,16 @@ int cgroup_make(const struct plan *plan, const char *id, char path[PATH_MAX], ui
 int cgroup_open(const char *path, uint64_t inode)
 {
 	struct stat status;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), error = ENOENT;
 
-	if (fd < 0 || (!fstat(fd, &status) && status.st_ino == inode))
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &status) < 0)
+		error = errno;
+	else if (status.st_ino == inode)
 		return fd;
 	close(fd);
-	errno = ENOENT;
+	errno = error;
 	return -1;
 }
 

@@ -216,6 +216,8 @@ void monitor_attend(struct monitor *monitor, enum monitor_goal goal)
 		if (poll(events, count, patience) < 0) {
 			if (errno == EINTR)
 				continue;
+			if (errno == EINVAL) /* more descriptors than we may have, poll(2) */
+				errno = EMFILE;
 			monitor_fail(monitor, OP_ISOLATE, "poll", "");
 			return;
 		}

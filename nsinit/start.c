@@ -75,8 +75,12 @@ static void fork_outside(struct monitor *monitor, struct entry *entry)
 	cleanup_fd int between_fd = sys_pidfd_open(between);
 	struct pollfd events[] = { { .fd = monitor->sync_fd, .events = POLLIN }, { .fd = between_fd, .events = POLLIN } };
 	while (!monitor->init) {
-		if (poll(events, 2, -1) < 0 && errno == EINTR)
-			continue;
+		if (poll(events, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			monitor_fail(monitor, OP_ISOLATE, "poll", "");
+			break;
+		}
 		if (!events[0].revents || sync_receive(monitor->sync_fd, &message, NULL) <= 0)
 			break;
 		if (message.type == SYNC_FORKED)

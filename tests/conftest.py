@@ -32,6 +32,9 @@ BINARY = Path(os.environ.get("SANDBOX_BINARY") or CHECKOUT / ".venv/bin/sandbox"
 # Those of the guest (tests/guest) are about a machine that this one is not.
 collect_ignore_glob = [] if os.environ.get("SANDBOX_GUEST") else ["test_guest_*.py"]
 
+# Where a user's own is another, a runtime that has one by default is no longer like one that has the caller's.
+os.umask(0o022)
+
 # Whoever runs us in the background may ignore what a terminal sends, and what is ignored stays so across execve(2).
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
     signal.signal(_number, signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -55,16 +56,19 @@ def clients(detached: Detached) -> Iterator[list[Client]]:
 def attached(sandbox: Sandbox, *words: str, **options: int) -> subprocess.Popen[str]:
     """Attach by the program, and return when it is."""
     process = sandbox.popen("attach", *words, **options)
-    wait_until(lambda: any("socket" in os.readlink(f"/proc/{process.pid}/fd/{n}") for n in open_files(process.pid)))
+    wait_until(lambda: any("socket" in place for place in open_files(process.pid)))
     time.sleep(0.2)  # the greeting
     return process
 
 
 def open_files(pid: int) -> list[str]:
-    try:
-        return [name for name in os.listdir(f"/proc/{pid}/fd") if os.path.lexists(f"/proc/{pid}/fd/{name}")]
-    except FileNotFoundError:
-        return []
+    """Return what a process has open; a descriptor that it closes in this moment is none."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
 
 
 # --- without a terminal ---
@@ -122,7 +126,8 @@ def test_a_command_that_reads_nothing_more_is_left_by_an_end(detached: Detached)
 
 def test_a_command_that_does_not_read_is_heard_all_the_same(detached: Detached) -> None:
     """More is typed than anybody has room for, and it goes on to talk, more than there is room for, too."""
-    name = detached("-i", "sh", "-c", "sleep 0.3; seq 200000; echo end; exit 6")
+    # By the first byte somebody is attached.
+    name = detached("-i", "sh", "-c", "head -c 1 >/dev/null; seq 200000; echo end; exit 6")
     result = detached.sandbox("attach", name, input="x" * 3_000_000)
 
     assert result.stdout.endswith("\nend\n")
@@ -328,7 +333,7 @@ def test_a_terminal_without_interactive_takes_no_input(detached: Detached, termi
     name = detached("--tty", "sh", "-c", "tty; sleep 60")
     wait_until(lambda: re.search(r"/dev/pts/0", detached.log(name)[0]))
     process = terminal.start(detached.sandbox, "attach", name)
-    wait_until(lambda: "socket" in str([os.readlink(f"/proc/{process.pid}/fd/{n}") for n in open_files(process.pid)]))
+    wait_until(lambda: "socket" in str(open_files(process.pid)))
     time.sleep(0.3)
     terminal.type("\x03")  # ours, as it is not passed on
 

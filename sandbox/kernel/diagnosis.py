@@ -36,8 +36,8 @@ _MOUNTS = (
 def diagnose(op: Any, call: str, number: int, subject: str) -> Cause:
     """Return why errno `number` came from `call` on `subject` in `op`, and what to do; UNKNOWN if we do not know."""
     kind = type(op).__name__
-    if call in ("F_DUPFD", "poll") and number == errno.EINVAL:
-        return lacks.lack(errno.EMFILE)  # fcntl(2), poll(2): a number above the limit is refused so
+    if call == "F_DUPFD" and number == errno.EINVAL:
+        return lacks.lack(errno.EMFILE)  # fcntl(2): a number above the limit is refused so
     if kind == "Isolate" and call == "cgroup.procs":
         return _no_entry(number)
     if kind == "Isolate":
