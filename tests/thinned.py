@@ -2,6 +2,8 @@
 
     PYTHONPATH=tests SANDBOX_THIN=20 pytest -p thinned
 
+With SANDBOX_THIN=0 it is those alone that nothing but the guest can run: a user manager is there on other machines, too.
+
 Which, a checksum of their names decides: a choice that is the same everywhere and at any time, that nobody has made, and that
 spreads over the parameters of a test.  Files that SANDBOX_WHOLE names stay whole.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Collection
 from itertools import groupby
 
 import pytest
@@ -23,8 +26,8 @@ def _checksum(item: pytest.Item) -> int:
     return zlib.crc32(item.nodeid.encode())
 
 
-def _needs_the_guest(item: pytest.Item) -> bool:
-    return any(fact in WANTED for marker in item.iter_markers("needs") for fact in marker.args)
+def _needs(item: pytest.Item, wanted: Collection[str]) -> bool:
+    return any(fact in wanted for marker in item.iter_markers("needs") for fact in marker.args)
 
 
 @pytest.hookimpl(trylast=True)
@@ -37,8 +40,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if name in whole:
             kept.update(tests)
             continue
-        kept.update(filter(_needs_the_guest, tests))
+        kept.update(test for test in tests if _needs(test, WANTED if part else OF_THE_GUEST))
         others = sorted((test for test in tests if test not in kept), key=_checksum)
-        kept.update(others[: -(-len(others) // part)])
+        kept.update(others[: -(-len(others) // part)] if part else ())
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
