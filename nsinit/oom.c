@@ -226,6 +226,26 @@ void oom_watch(struct monitor *monitor)
 		look_in(oom, SOONEST);
 }
 
+static enum oom_limit whose_limit(const struct oom *oom)
+{
+	cleanup_fd int local_fd = openat(oom->directory_fd, "memory.events.local", O_RDONLY | O_CLOEXEC);
+
+	if (read_number(local_fd, "oom") != 0) /* -1: it is gone in this moment; it was there when somebody was killed by it */
+		return OOM_OWN;
+	return read_number(oom->events_fd, "oom") > 0 ? OOM_INSIDE : OOM_OUTSIDE;
+}
+
+/* As soon as it is known that somebody was killed: a scope that is empty its manager removes, and with it goes the rest. */
+static void judge(struct monitor *monitor)
+{
+	struct oom *oom = &monitor->oom;
+	cleanup_fd int limit_fd = openat(oom->directory_fd, "memory.max", O_RDONLY | O_CLOEXEC);
+	const long long limit = read_number(limit_fd, ""), page = sysconf(_SC_PAGESIZE);
+
+	oom->limit = whose_limit(oom);
+	oom->changed = limit >= 0 && limit / page != (long long)asked(monitor)->limit / page;
+}
+
 /* memory.events says something new. */
 void oom_pass(struct monitor *monitor)
 {
@@ -241,6 +261,8 @@ void oom_pass(struct monitor *monitor)
 	if (killed > oom->earlier && !oom->killed)
 		name_victim(oom, limit);
 	oom->killed = killed - oom->earlier;
+	if (oom->killed)
+		judge(monitor);
 }
 
 /* The timer: a byte takes no less than a nanosecond to be filled. */
@@ -264,15 +286,6 @@ void oom_look(struct monitor *monitor)
 
 /* --- the end ---------------------------------------------------------------------------------------- */
 
-static enum oom_limit whose_limit(const struct oom *oom)
-{
-	cleanup_fd int local_fd = openat(oom->directory_fd, "memory.events.local", O_RDONLY | O_CLOEXEC);
-
-	if (read_number(local_fd, "oom") > 0)
-		return OOM_OWN;
-	return read_number(oom->events_fd, "oom") > 0 ? OOM_INSIDE : OOM_OUTSIDE;
-}
-
 /* All that is ours has ended, and the cgroup may be there still. */
 void oom_end(struct monitor *monitor)
 {
@@ -280,13 +293,6 @@ void oom_end(struct monitor *monitor)
 
 	if (oom->events_fd >= 0)
 		oom_pass(monitor);
-	if (oom->events_fd >= 0 && oom->killed) {
-		cleanup_fd int limit_fd = openat(oom->directory_fd, "memory.max", O_RDONLY | O_CLOEXEC);
-		const long long limit = read_number(limit_fd, ""), page = sysconf(_SC_PAGESIZE);
-
-		oom->limit = whose_limit(oom);
-		oom->changed = limit / page != (long long)asked(monitor)->limit / page;
-	}
 	stop_watching(oom);
 	close_fd(&oom->directory_fd);
 	oom->directory_fd = -1;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,18 +19,20 @@ pytestmark = needs("userns")
 ESCAPE = "\x1b]0;owned\x07"
 PYTHON = "/usr/bin/python3"
 ROOM = 1 << 20
+# Beside other tests at one user manager a scope needs a name of its own.
+NAME = f"box-{os.getpid()}"
 
 
 @pytest.fixture
 def detached(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """Return the program; what is named `box` is removed."""
+    """Return the program; what is named so is removed."""
     yield sandbox
-    sandbox("rm", "--force", "box")
+    sandbox("rm", "--force", NAME)
 
 
 def start(sandbox: Sandbox, script: str, *options: str) -> None:
     with subprocess.Popen(
-        [str(sandbox.binary), "run", "--detach", "--name", "box", *options, "--", PYTHON, "-c", script],
+        [str(sandbox.binary), "run", "--detach", "--name", NAME, *options, "--", PYTHON, "-c", script],
         cwd=sandbox.cwd,
         env=sandbox.environment,
         stdin=subprocess.DEVNULL,
@@ -45,7 +48,7 @@ def test_a_flood_does_not_fill_the_disk(detached: Sandbox, runtime_dir: Path) ->
     """Whoever keeps it stays as it is, and can be told to end it."""
     flood = f'import os\nline = b"x" * 65535 + b"\\n"\nfor _ in range({ROOM * 8 // 65536}): os.write(1, line); os.write(2, line)\n'
     start(detached, f'{flood}print("through", flush=True)\nwhile True: os.write(1, line)', "--log-size", "1M")
-    place = runtime_dir / "sandbox/containers/box"
+    place = runtime_dir / f"sandbox/containers/{NAME}"
     end = time.monotonic() + 3
     most = 0
     while time.monotonic() < end:
@@ -53,12 +56,12 @@ def test_a_flood_does_not_fill_the_disk(detached: Sandbox, runtime_dir: Path) ->
         with contextlib.suppress(FileNotFoundError):
             most = max(most, sum(path.stat().st_size for path in place.glob("log*")))
         time.sleep(0.01)
-    detached("kill", "box", "KILL", check=True)
-    status = detached("wait", "box")
+    detached("kill", NAME, "KILL", check=True)
+    status = detached("wait", NAME)
 
     assert 0 < most < 3 * ROOM
     assert status.stdout.strip() == "137" or status.returncode == 137, status
-    detached("rm", "box", check=True)
+    detached("rm", NAME, check=True)
     assert not place.exists()
 
 
@@ -67,9 +70,9 @@ def test_what_it_says_forges_no_record(detached: Sandbox) -> None:
     forged = "2001-01-01T00:00:00.000000000Z stderr F forged"
     said = f"a\\n{forged}\\n\\r{forged}\\0{forged}\\v{forged}"
     start(detached, f"import sys\nsys.stdout.write('{said}')\nsys.stdout.flush()\nsys.stdout.write('\\n{forged}')")
-    detached("wait", "box")
-    records = [json.loads(line) for line in detached("logs", "--json", "box", check=True).stdout.splitlines()]
-    errors = detached("logs", "--stderr", "box", check=True)
+    detached("wait", NAME)
+    records = [json.loads(line) for line in detached("logs", "--json", NAME, check=True).stdout.splitlines()]
+    errors = detached("logs", "--stderr", NAME, check=True)
 
     assert {record["stream"] for record in records} == {"stdout"}
     assert not any(record["time"].startswith("2001") for record in records)
@@ -78,9 +81,9 @@ def test_what_it_says_forges_no_record(detached: Sandbox) -> None:
 
 def test_no_record_that_is_shown_as_json_commands_the_terminal(detached: Sandbox) -> None:
     start(detached, f"print({ESCAPE!r})")
-    detached("wait", "box")
+    detached("wait", NAME)
 
-    assert all(character.isprintable() or character == "\n" for character in detached("logs", "--json", "box").stdout)
+    assert all(character.isprintable() or character == "\n" for character in detached("logs", "--json", NAME).stdout)
 
 
 def test_no_name_of_a_process_commands_the_terminal(detached: Sandbox) -> None:
@@ -92,10 +95,10 @@ def test_no_name_of_a_process_commands_the_terminal(detached: Sandbox) -> None:
         "print('up', flush=True)\ntime.sleep(60)",
     )
     end = time.monotonic() + 20
-    while "up" not in detached("logs", "box").stdout:
+    while "up" not in detached("logs", NAME).stdout:
         assert time.monotonic() < end
         time.sleep(0.02)
-    for words in (("ps",), ("ps", "--json"), ("inspect", "box"), ("top", "box"), ("top", "--json", "box")):
+    for words in (("ps",), ("ps", "--json"), ("inspect", NAME), ("top", NAME), ("top", "--json", NAME)):
         result = detached(*words, check=True)
         text = result.stdout + result.stderr
         assert all(character.isprintable() or character in "\n\t" for character in text), (words, text)
@@ -111,10 +114,10 @@ def test_a_command_line_of_megabytes_is_shown_by_its_beginning(detached: Sandbox
         "print('up', flush=True)\ntime.sleep(600)",
     )
     end = time.monotonic() + 20
-    while "up" not in detached("logs", "box").stdout:
+    while "up" not in detached("logs", NAME).stdout:
         assert time.monotonic() < end
         time.sleep(0.02)
-    for words in (("top", "--json", "box"), ("top", "box"), ("inspect", "box"), ("ps",)):
+    for words in (("top", "--json", NAME), ("top", NAME), ("inspect", NAME), ("ps",)):
         shown = detached(*words, check=True).stdout
 
         assert len(shown) < 102 * 6000, words
@@ -147,12 +150,12 @@ def test_a_fork_bomb_ends_when_it_is_told_to(detached: Sandbox, runtime_dir: Pat
     """Who keeps it, and others, are not of its number."""
     start(detached, FORK_BOMB, "--pids", "40")
     time.sleep(2)
-    record = json.loads((runtime_dir / "sandbox/containers/box/state.json").read_text())
+    record = json.loads((runtime_dir / f"sandbox/containers/{NAME}/state.json").read_text())
     assert int(Path(record["cgroup"], "pids.current").read_text()) <= 40
     assert detached("run", "true").returncode == 0
-    assert "box" in detached("ps").stdout
+    assert NAME in detached("ps").stdout
 
-    detached("rm", "--force", "box", check=True)
+    detached("rm", "--force", NAME, check=True)
 
     assert not Path(record["cgroup"]).exists()
 
@@ -161,9 +164,9 @@ def test_a_fork_bomb_ends_when_it_is_told_to(detached: Sandbox, runtime_dir: Pat
 def test_who_takes_all_memory_leaves_the_keeper(detached: Sandbox, runtime_dir: Path) -> None:
     script = f"import ctypes\nctypes.CDLL(None).prctl(15, b'\\x1b]0;own\\x07\\nsandb')\n{EATER}"
     start(detached, script, "--memory", "64M", "--swap", "0")
-    detached("wait", "box")
-    result = json.loads((runtime_dir / "sandbox/containers/box/result.json").read_text())
-    shown = detached("logs", "box")
+    detached("wait", NAME)
+    result = json.loads((runtime_dir / f"sandbox/containers/{NAME}/result.json").read_text())
+    shown = detached("logs", NAME)
     text = shown.stdout + shown.stderr + json.dumps(result, ensure_ascii=False)
 
     assert "137" in json.dumps(result)
